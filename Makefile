@@ -1,0 +1,38 @@
+# Everything runs in .venv, which deploy/bootstrap.py makes from deploy/cpu.lock on first use.
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell command -v $(name) 2>/dev/null)))
+BIN := .venv/bin
+INSTALL = @$(PYTHON) deploy/bootstrap.py --only-install
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test check evidence lock settings
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+serve: ## Install what is missing, then start the model and the gateway
+	@$(PYTHON) deploy/bootstrap.py && exec $(BIN)/unremember up
+
+check: ## Lint, types and unit tests; no model, under a minute
+	$(INSTALL)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest tests/unit
+
+test: ## Everything once, with the real model; under 20 minutes
+	$(INSTALL)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest tests
+
+evidence: ## The full measurements, into docs/evidence/; hours
+	$(INSTALL)
+	deploy/evidence
+
+lock: ## Resolve deploy/cpu.lock anew (needs uv)
+	deploy/lock
+
+settings: ## Write docs/settings.md from the settings' descriptions
+	$(INSTALL)
+	$(BIN)/python -m server.cli.reference > docs/settings.md

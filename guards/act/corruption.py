@@ -1,0 +1,74 @@
+"""Corrupting a prompt: how strongly for which model, which tokens, and under which name in vLLM's prefix cache."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from guards.engine.wire import MAX_SPANS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from guards.engine.wire import CorruptionArgs
+
+
+@dataclass(frozen=True, slots=True)
+class CorruptionProfile:
+    """What a sweep found for one served model."""
+
+    model: str
+    """The name the model is served under."""
+    kind: str
+    strength: float
+    """In standard deviations of the model's embedding matrix."""
+    dimensions: int
+    """How many dimensions of an embedding are changed; 0 is all of them."""
+    curve: Mapping[str, Any] = field(default_factory=dict)
+    """What the sweep measured, JSON-able: see ``offline.corruption.sweep``."""
+
+
+def token_spans(
+    offsets: Sequence[tuple[int, int]], targets: Iterable[tuple[int, int]], prompt_tokens: int
+) -> tuple[int, ...]:
+    """The tokens that characters lie in, as flat ``(start, end, start, end, ...)`` for ``CorruptionArgs.spans``.
+
+    ``offsets`` are each token's characters [start, end) in the rendered prompt, in order; an added special token
+    has an empty range and is never chosen. ``targets`` are character ranges there, in any order. A token that
+    shares a character with a target is in. Where no token is, where offsets are not those of ``prompt_tokens``
+    tokens, or where there are more spans than the engine takes: every token but the last.
+    """
+    wanted = [target for target in targets if target[0] < target[1]]
+    if len(offsets) != prompt_tokens or not wanted:
+        return everything_but_last(prompt_tokens)
+    flat: list[int] = []
+    for index, (start, end) in enumerate(offsets):
+        if start < end and any(start < high and low < end for low, high in wanted):
+            if flat and flat[-1] == index:
+                flat[-1] = index + 1
+            else:
+                flat += (index, index + 1)
+    if not flat or len(flat) > 2 * MAX_SPANS:
+        return everything_but_last(prompt_tokens)
+    return tuple(flat)
+
+
+def everything_but_last(prompt_tokens: int) -> tuple[int, ...]:
+    """The span of every token but the last, which the first answer token is read from. Of one token: that one."""
+    if prompt_tokens < 1:
+        raise ValueError("a prompt has at least one token")
+    return (0, max(prompt_tokens - 1, 1))
+
+
+def cache_salt(key: bytes, args: CorruptionArgs, *, client_salt: str = "") -> str:
+    """The name under which a corrupted prompt's KV blocks may be shared: 64 hex digits.
+
+    HMAC-SHA256 over all the arguments, so that blocks are shared by equal corruptions only and never with a
+    clean prompt, and over the client's own salt, so that clients it keeps apart stay apart. Hex because vLLM
+    refuses ``@ / \\`` in a salt.
+    """
+    canonical = args.canonical()
+    message = len(canonical).to_bytes(8, "big") + canonical + client_salt.encode("utf-8", "surrogatepass")
+    return hmac.new(key, message, hashlib.sha256).hexdigest()

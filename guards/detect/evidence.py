@@ -1,0 +1,105 @@
+"""What speaks for and against a text being in a scope, as numbers that fusion weighs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from guards.detect.lexical import alias_keys
+from guards.detect.words import Words, rarity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from guards.detect.ood import OutlierModel
+    from guards.scope import Alias, Items
+
+FEATURES = ("similarity", "retain", "name", "part_of_name", "foreign", "foreign_name", "shared", "outlier")
+# A name met once in 100,000 prompts is as telling as names get.
+_TELLING_DECADES = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class WindowText:
+    """The words of one window that are rare enough to tell something, each with its rarity and whether it is a name."""
+
+    words: Mapping[str, tuple[float, bool]]
+    total: float
+
+    @classmethod
+    def of(cls, text: str) -> WindowText:
+        words = Words(text)
+        telling: dict[str, tuple[float, bool]] = {}
+        for index, word in enumerate(words.texts):
+            weight = rarity(word)
+            if weight > 0.0:
+                known = telling.get(word)
+                telling[word] = (weight, words.name_like(index) or bool(known and known[1]))
+        return cls(telling, sum(weight for weight, _ in telling.values()))
+
+
+class ScopeEvidence:
+    """A scope made ready for gathering evidence about texts."""
+
+    def __init__(self, aliases: Sequence[Alias], forget: Items, retain: Items, outliers: OutlierModel) -> None:
+        self.forget = forget
+        self.retain = retain
+        self._outliers = outliers
+        self._centre = outliers.centre(forget.vectors)
+        self._items = [{word: rarity(word) for word in Words(text).texts} for text in forget.texts]
+        self._names = [
+            {word: rarity(word) for key in alias_keys(alias.text)[:1] for word in key.split()} for alias in aliases
+        ]
+        self._vocabulary = frozenset().union(*self._items, *self._names)
+
+    def features(
+        self,
+        vectors: NDArray[np.float32],
+        texts: Sequence[WindowText],
+        name: NDArray[np.float32],
+    ) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.intp]]:
+        """Evidence for windows: float32 [n, len(FEATURES)], and the nearest forget and retain items [n] (-1: none).
+
+        ``name`` [n] is `name_strength` of the rarest alias in each window's segment, 0 where there is none.
+        """
+        to_forget = vectors @ self.forget.vectors.T
+        nearest = to_forget.argmax(axis=1)
+        similarity = to_forget.max(axis=1)
+        retain = np.zeros_like(similarity)
+        nearest_retain = np.full(len(vectors), -1, dtype=np.intp)
+        if len(self.retain.texts):
+            to_retain = vectors @ self.retain.vectors.T
+            nearest_retain = to_retain.argmax(axis=1)
+            retain = np.minimum(0.0, similarity - to_retain.max(axis=1))
+        outlier = self._outliers.scores(self._centre, vectors, similarity)
+        worded = np.array([self._wording(text, item) for text, item in zip(texts, nearest, strict=True)], dtype=np.float32)
+        part, foreign, foreign_name, shared = worded.reshape(-1, 4).T
+        features = np.stack([similarity, retain, name, np.where(name > 0, 1.0, part), foreign, foreign_name, shared, outlier], axis=1)
+        return features.astype(np.float32), nearest, nearest_retain
+
+    def _wording(self, text: WindowText, item: int) -> tuple[float, float, float, float]:
+        unknown = [(weight, name) for word, (weight, name) in text.words.items() if word not in self._vocabulary]
+        foreign = sum(weight for weight, _ in unknown)
+        foreign_name = max((weight for weight, name in unknown if name), default=0.0)
+        return (
+            max((_share(name, text) for name in self._names), default=0.0),
+            foreign / text.total if text.total else 0.0,
+            foreign_name,
+            _share(self._items[item], text),
+        )
+
+
+def _share(words: Mapping[str, float], text: WindowText) -> float:
+    """How much of the rarity of ``words`` is met in ``text``."""
+    total = sum(words.values())
+    return sum(weight for word, weight in words.items() if word in text.words) / total if total else 0.0
+
+
+def name_strength(innocent_rate: float) -> float:
+    """How telling a name is, 0..1, from the share of ordinary prompts that contain it."""
+    return min(1.0, max(0.0, -math.log10(max(innocent_rate, 1e-12)) / _TELLING_DECADES))

@@ -1,0 +1,137 @@
+"""Text as a matcher should see it, with a way back to the text as the client wrote it.
+
+Compatibility forms (NFKC), letter case, accents, look-alike letters of other scripts, invisible
+characters and runs of white space all carry no meaning for a name, and all have been used to hide
+one. Folding is lossy on purpose: aliases and prompts go through the same function.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from confusable_homoglyphs import confusables
+
+# What a plain ASCII text needs collapsed: control characters, and white space other than one blank.
+_ASCII_RUN = re.compile(r"[\x00-\x20\x7f]+")
+_MARKS = re.compile("[\u0300-\u036f]+")
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+# Letters that no table of look-alikes lists because they are not drawn alike, only read alike.
+_READ_ALIKE = {"ı": "i", "ø": "o", "ł": "l", "đ": "d", "ħ": "h", "æ": "ae", "œ": "oe", "þ": "th", "ð": "d"}
+
+
+@dataclass(frozen=True, slots=True)
+class Normalized:
+    """A folded text. Character ``i`` of it stands for characters ``starts[i]``..``ends[i]`` of the original.
+
+    ``starts`` and ``ends`` are None where both texts have the same characters at the same places.
+    """
+
+    text: str
+    starts: tuple[int, ...] | None = None
+    ends: tuple[int, ...] | None = None
+
+    def original_span(self, start: int, end: int) -> tuple[int, int]:
+        """The original's characters behind ``text[start:end]``. The span must not be empty."""
+        if self.starts is None or self.ends is None:
+            return start, end
+        return self.starts[start], self.ends[end - 1]
+
+
+def normalize(text: str) -> Normalized:
+    """Fold ``text``: no accents, capitals, look-alikes or invisible characters; single blanks, none at the edges."""
+    return _normalize_ascii(text) if text.isascii() else _normalize_unicode(text)
+
+
+def _normalize_ascii(text: str) -> Normalized:
+    irregular = [run for run in _ASCII_RUN.finditer(text) if run.group() != " " or run.start() == 0 or run.end() == len(text)]
+    if not irregular:
+        return Normalized(text.lower())
+    parts: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    position = 0
+    for run in irregular:
+        start, end = run.span()
+        parts.append(text[position:start])
+        starts.extend(range(position, start))
+        ends.extend(range(position + 1, start + 1))
+        # A control character inside a word is invisible; only white space separates.
+        if starts and end < len(text) and not run.group().strip(" \t\n\v\f\r\x1c\x1d\x1e\x1f") == run.group():
+            parts.append(" ")
+            starts.append(start)
+            ends.append(end)
+        position = end
+    parts.append(text[position:])
+    starts.extend(range(position, len(text)))
+    ends.extend(range(position + 1, len(text) + 1))
+    return Normalized("".join(parts).lower(), tuple(starts), tuple(ends))
+
+
+def _normalize_unicode(text: str) -> Normalized:
+    out: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    position = 0
+    while position < len(text):
+        end = position + 1
+        while end < len(text) and _continues(text[end]):
+            end += 1
+        for character in _fold(text[position:end]):
+            if character == " " and (not out or out[-1] == " "):
+                if out:
+                    ends[-1] = end
+                continue
+            out.append(character)
+            starts.append(position)
+            ends.append(end)
+        position = end
+    if out and out[-1] == " ":
+        del out[-1], starts[-1], ends[-1]
+    return Normalized("".join(out), tuple(starts), tuple(ends))
+
+
+@functools.lru_cache(maxsize=65_536)
+def _continues(character: str) -> bool:
+    """Whether a character belongs to the one before it: marks, invisible characters, parts of a Hangul syllable."""
+    if character.isascii():
+        return False
+    return (
+        unicodedata.combining(character) != 0
+        or unicodedata.category(character) in _INVISIBLE
+        or "\u1160" <= character <= "\u11ff"
+    )
+
+
+@functools.lru_cache(maxsize=65_536)
+def _fold(cluster: str) -> str:
+    visible = "".join(" " if character.isspace() else character for character in cluster if _visible(character))
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible).casefold())
+    bare = unicodedata.normalize("NFC", _MARKS.sub("", unicodedata.normalize("NFD", folded)))
+    plain = "".join(character if character.isascii() else _look_alike(character) for character in bare)
+    return "".join(" " if character.isspace() else character for character in plain.casefold() if _visible(character))
+
+
+def _visible(character: str) -> bool:
+    return character.isspace() or unicodedata.category(character) not in _INVISIBLE
+
+
+@functools.lru_cache(maxsize=65_536)
+def _look_alike(character: str) -> str:
+    """The ASCII letter or digit that a character is drawn like (Unicode's confusables), else itself."""
+    if character in _READ_ALIKE:
+        return _READ_ALIKE[character]
+    # The capital second, because it has been folded away: a Cyrillic \u041d is drawn like H, its small letter is not.
+    return _drawn_like(character) or _drawn_like(character.upper()) or character
+
+
+def _drawn_like(character: str) -> str:
+    found = confusables.is_confusable(character, greedy=True) if len(character) == 1 else False
+    if not found:
+        return ""
+    drawn_like = {glyph["c"] for glyph in found[0]["homoglyphs"] if len(glyph["c"]) == 1 and glyph["c"].isascii()}
+    letters = sorted(glyph for glyph in drawn_like if glyph.isalnum())
+    # Small letters first: what is looked up has been case-folded, and `I` would stand for `l`.
+    return min(letters, key=lambda glyph: not glyph.islower(), default="").lower()

@@ -1,0 +1,85 @@
+"""How far a text lies from a scope's own texts, judged from forget text alone (after O3, ICLR 2025).
+
+O3 scores a text by -1/2 of its Mahalanobis distance to the forget texts' mean, less lambda times its
+cosine distance to the nearest of them, with a covariance of each request's own. A request here may
+have one example, so the covariance is the background's, shrunk (Ledoit and Wolf, 2004, target: scaled
+identity) and shared by all scopes; a scope keeps its mean only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class OutlierModel:
+    """What all scopes share: the background's mean [d], inverse shrunk covariance [d, d], and lambda.
+
+    ``scale`` divides the sum, so that scores of background texts have unit spread.
+    """
+
+    mean: NDArray[np.float32]
+    precision: NDArray[np.float32]
+    cosine_weight: float
+    scale: float
+
+    def centre(self, forget: NDArray[np.float32]) -> ScopeCentre:
+        """The mean of a scope's texts [m, d], prepared for scoring.
+
+        Few examples say little about where the scope's mean lies, so it is drawn towards the
+        background's with the weight of one example.
+        """
+        offset = (forget - self.mean).sum(axis=0) / (len(forget) + 1)
+        projected = self.precision @ offset
+        return ScopeCentre(projected.astype(np.float32), float(offset @ projected))
+
+    def scores(
+        self, centre: ScopeCentre, vectors: NDArray[np.float32], similarity: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """[n]: higher is more like the scope. ``similarity`` is the cosine to the nearest forget text."""
+        relative = (vectors - self.mean) @ centre.projected - 0.5 * centre.energy
+        scores: NDArray[np.float32] = (relative - self.cosine_weight * (1.0 - similarity)) / self.scale
+        return scores
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeCentre:
+    """A scope's mean, multiplied by the precision [d], and its squared length under it."""
+
+    projected: NDArray[np.float32]
+    energy: float
+
+
+def fit_outlier_model(background: NDArray[np.float32]) -> OutlierModel:
+    """Fit to background vectors [n, d].
+
+    lambda gives both terms the same spread over the background: the Mahalanobis term's standard
+    deviation over that of the cosine between background texts.
+    """
+    mean = background.mean(axis=0)
+    precision = np.linalg.inv(shrunk_covariance(background)).astype(np.float32)
+    centred = background - mean
+    mahalanobis = -0.5 * np.einsum("nd,nd->n", centred @ precision, centred)
+    cosine = (background[: len(background) // 2] @ background[len(background) // 2 :].T).max(axis=1)
+    cosine_weight = float(mahalanobis.std() / max(float(cosine.std()), 1e-6))
+    return OutlierModel(mean.astype(np.float32), precision, cosine_weight, float(np.hypot(mahalanobis.std(), mahalanobis.std())))
+
+
+def shrunk_covariance(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Ledoit and Wolf's estimate of the covariance of ``vectors`` [n, d]: well-conditioned for any n."""
+    centred = (vectors - vectors.mean(axis=0)).astype(np.float64)
+    n, d = centred.shape
+    sample = centred.T @ centred / n
+    target = np.trace(sample) / d
+    distance = ((sample - target * np.eye(d)) ** 2).sum()
+    squares = centred**2
+    noise = float(((squares.T @ squares) / n - sample**2).sum()) / n
+    shrinkage = min(1.0, noise / distance) if distance > 0 else 1.0
+    covariance: NDArray[np.float64] = (1.0 - shrinkage) * sample + shrinkage * target * np.eye(d)
+    return covariance

@@ -1,0 +1,81 @@
+"""Words of a text: folded, with their places, and how rare each is in ordinary language."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import TYPE_CHECKING
+
+import wordfreq
+
+from guards.detect.normalize import normalize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# A run of letters and digits is a word; in scripts written without blanks each character is.
+_BLANKLESS = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+_WORD = re.compile(f"[{_BLANKLESS}]|[^\\W_{_BLANKLESS}]+")
+# The large list of English reaches 1 in 100 million; the small ones are enough to know another language's common words.
+_LISTS = (("en", "large"), ("de", "small"), ("es", "small"), ("fr", "small"))
+# Zipf scale: log10 of occurrences in a billion words. Function words begin near 6.
+_COMMON_ZIPF = 6.0
+
+
+class Words:
+    """The folded words of a text. Places in the original are worked out only when asked for."""
+
+    __slots__ = ("_normalized", "_spans", "key", "original", "texts")
+
+    def __init__(self, text: str) -> None:
+        self.original = text
+        self._normalized = normalize(text)
+        self.texts: list[str] = _WORD.findall(self._normalized.text)
+        self.key = phrase_key(self.texts)
+        """The words as one string that contains a phrase's key exactly where its words occur in a row."""
+        self._spans: list[tuple[int, int]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """For each word the original's characters, start and end."""
+        if self._spans is None:
+            matches = _WORD.finditer(self._normalized.text)
+            self._spans = [self._normalized.original_span(*match.span()) for match in matches]
+        return self._spans
+
+    def name_like(self, index: int) -> bool:
+        """Whether a word is written as a name: with a digit, or a capital that does not begin a sentence."""
+        if any(character.isdigit() for character in self.texts[index]):
+            return True
+        start, _ = self.spans[index]
+        if not self.original[start].isupper():
+            return False
+        before = self.original[max(0, start - 8) : start].rstrip(" \t\"'«»¿¡([“”‘’")
+        return bool(before) and before[-1] not in ".!?:;\n"
+
+
+def phrase_key(words: Iterable[str]) -> str:
+    """Words with a blank before, between and after them."""
+    return f" {' '.join(words)} "
+
+
+@functools.lru_cache(maxsize=262_144)
+def rarity(word: str) -> float:
+    """How rare a folded word is: 0 for function words, 1 for words that no list knows.
+
+    From the largest frequency (wordfreq, Zipf scale) in the languages listed above.
+    """
+    zipf = max(wordfreq.zipf_frequency(word, language, wordlist=size) for language, size in _LISTS)
+    return min(1.0, max(0.0, 1.0 - zipf / _COMMON_ZIPF))
+
+
+@functools.lru_cache(maxsize=65_536)
+def phrase_frequency(phrase: str) -> float:
+    """Occurrences of a phrase per word of ordinary text, by wordfreq's estimate from its words.
+
+    For several words that estimate is the harmonic sum of theirs, in practice an upper bound.
+    """
+    return max(wordfreq.word_frequency(phrase, language, wordlist=size) for language, size in _LISTS)

@@ -1,0 +1,140 @@
+"""What is read from a prompt, what is found in it, and what is done about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from guards.scope import Action, Mode, Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class Role(StrEnum):
+    """Whether a text asks, or is supplied for the asking: documents, tool results, instructions."""
+
+    ASKS = "asks"
+    SUPPLIES = "supplies"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A text of a request. ``path`` leads to it through the JSON body: ``("messages", 0, "content")``."""
+
+    path: tuple[str | int, ...]
+    text: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Characters ``start``..``end`` of the segment at index ``segment``."""
+
+    segment: int
+    start: int
+    end: int
+
+
+class Band(StrEnum):
+    """How sure a detection is."""
+
+    CLEAR = "clear"
+    LOW = "low"
+    HIGH = "high"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Why a detection came out as it did. Holds forget text: for admins only, never stored."""
+
+    matched: str
+    """The window of the prompt that decided."""
+    alias: str
+    """The alias found in it, or an empty string."""
+    nearest_forget: str
+    nearest_forget_similarity: float
+    nearest_retain: str
+    nearest_retain_similarity: float
+    ood_score: float
+    would_change: str
+    """In words: what would move the prompt across the threshold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One scope's verdict on one request."""
+
+    request_id: str
+    version: int
+    mode: Mode
+    policy: Policy
+    probability: float
+    band: Band
+    threshold: float
+    margin: float
+    """``probability - threshold`` of the high band."""
+    segments: tuple[int, ...]
+    """The asking segments that reach the band."""
+    spans: tuple[Span, ...]
+    """Where the subject's names stand in those segments; empty if none is named."""
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Intervention:
+    """One action on some segments, on behalf of some requests."""
+
+    action: Action
+    request_ids: tuple[str, ...]
+    segments: tuple[int, ...]
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Interventions to carry out, and those that scopes in shadow would have wanted."""
+
+    interventions: tuple[Intervention, ...] = ()
+    shadow: tuple[Intervention, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.interventions)
+
+
+def make_plan(detections: Iterable[Detection], *, corruptible: bool) -> Plan:
+    """Policy x band -> interventions.
+
+    Without a corruption strength for the served model (``corruptible`` false) a scope that would
+    corrupt declines. A segment that one scope declines is not corrupted for another: it is gone.
+    """
+    enforced: list[tuple[Action, Detection]] = []
+    shadowed: list[tuple[Action, Detection]] = []
+    for detection in detections:
+        actions = {Band.HIGH: detection.policy.high, Band.LOW: detection.policy.low}.get(detection.band, ())
+        for action in actions:
+            chosen = Action.DECLINE if action is Action.CORRUPT and not corruptible else action
+            (enforced if detection.mode is Mode.ENFORCE else shadowed).append((chosen, detection))
+    return Plan(_merge(enforced), _merge(shadowed))
+
+
+def _merge(wanted: Sequence[tuple[Action, Detection]]) -> tuple[Intervention, ...]:
+    declined = {index for action, found in wanted if action is Action.DECLINE for index in found.segments}
+    merged = []
+    for action in (Action.DECLINE, Action.CORRUPT):
+        mine = [found for chosen, found in wanted if chosen is action]
+        segments = {index for found in mine for index in found.segments}
+        if action is Action.CORRUPT:
+            segments -= declined
+        if segments:
+            spans = {span for found in mine for span in found.spans if span.segment in segments}
+            merged.append(
+                Intervention(
+                    action=action,
+                    request_ids=tuple(sorted({found.request_id for found in mine})),
+                    segments=tuple(sorted(segments)),
+                    spans=tuple(sorted(spans, key=lambda span: (span.segment, span.start, span.end))),
+                )
+            )
+    return tuple(merged)

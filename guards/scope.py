@@ -1,0 +1,162 @@
+"""What a forget request compiles to: the value objects that detection, planning and storage share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Kind(StrEnum):
+    """What is to be forgotten. The default policy follows from it."""
+
+    PERSON = "person"
+    RECORD = "record"
+    WORK = "work"
+    TOPIC = "topic"
+
+
+class Extent(StrEnum):
+    """Whether the knowledge about a work is withheld, or only its text (a takedown)."""
+
+    KNOWLEDGE = "knowledge"
+    TEXT = "text"
+
+
+class Mode(StrEnum):
+    """Shadow records what would have been done and changes no byte; enforce acts."""
+
+    SHADOW = "shadow"
+    ENFORCE = "enforce"
+
+
+class Action(StrEnum):
+    """An intervention on one prompt."""
+
+    CORRUPT = "corrupt"
+    DECLINE = "decline"
+
+
+class Context(StrEnum):
+    """How a scope treats text the client supplies itself."""
+
+    SUPPLIED = "supplied"
+    SUPPRESS = "suppress"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Interventions for each band of probability; an empty tuple records and does not act."""
+
+    high: tuple[Action, ...]
+    low: tuple[Action, ...]
+    context: Context
+
+
+def default_policy(kind: Kind, extent: Extent) -> Policy:
+    """The policy of a request that names none.
+
+    A corrupted answer is fluent and may be wrong, so it is not used where a wrong statement does
+    harm: about a person or a record it could invent facts, about a hazardous topic it could be acted
+    on. These decline. A work is corrupted, and a takedown of its text leaves discussion untouched.
+    """
+    match kind, extent:
+        case (Kind.WORK, Extent.TEXT):
+            return Policy(high=(), low=(), context=Context.SUPPLIED)
+        case (Kind.WORK, Extent.KNOWLEDGE):
+            return Policy(high=(Action.CORRUPT,), low=(), context=Context.SUPPLIED)
+        case (Kind.TOPIC, _):
+            return Policy(high=(Action.DECLINE,), low=(), context=Context.SUPPRESS)
+        case _:
+            return Policy(high=(Action.DECLINE,), low=(), context=Context.SUPPLIED)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One piece of knowledge: a question and its answer, or a text with an empty prompt."""
+
+    prompt: str
+    response: str
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """An admin's word that one input was judged wrongly."""
+
+    input: str
+    in_scope: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What somebody asked for, as given: the input of compilation. Personal data."""
+
+    subject: str
+    kind: Kind
+    extent: Extent = Extent.KNOWLEDGE
+    aliases: tuple[str, ...] = ()
+    examples: tuple[Example, ...] = ()
+    retain_examples: tuple[Example, ...] = ()
+    distinguish_is: tuple[str, ...] = ()
+    distinguish_not: tuple[str, ...] = ()
+    corrections: tuple[Correction, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A name of the subject.
+
+    ``innocent_rate`` is the estimated share of ordinary prompts that contain it: an alias alone
+    reaches the high band only where this stays under the scope's false-positive rate.
+    """
+
+    text: str
+    innocent_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """Texts with their embeddings: float32 [n, dimension], each row of unit length."""
+
+    texts: tuple[str, ...]
+    vectors: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """Where a band begins, and what that is worth.
+
+    At most a share ``alpha`` of background prompts scores ``probability`` or more, with
+    ``confidence``, by the Neyman-Pearson order statistic over ``background`` prompts.
+    """
+
+    probability: float
+    alpha: float
+    confidence: float
+    background: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The enforceable form of one version of a forget request. Immutable."""
+
+    request_id: str
+    version: int
+    subject: str
+    kind: Kind
+    extent: Extent
+    mode: Mode
+    policy: Policy
+    aliases: tuple[Alias, ...]
+    forget: Items
+    retain: Items
+    high: Threshold
+    low: Threshold
+    encoder: str
+    """Fingerprint of the encoder that made the vectors; others must not be compared with them."""
+    warnings: tuple[str, ...] = field(default=())

@@ -1,0 +1,55 @@
+"""Whether the upstreams can do what a policy asks, told before anything is promised."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import orjson
+
+from guards.scope import Action, Mode
+from server.errors import Conflict
+from server.registry.serialisation import policy_to_json
+
+if TYPE_CHECKING:
+    from guards.scope import Policy
+    from server.upstream.capabilities import Capabilities
+
+
+class NotEnforceable(Conflict):
+    """An upstream lacks what the policy needs."""
+
+
+def require_enforceable(mode: Mode, policy: Policy, capabilities: Capabilities) -> None:
+    """Refuse a policy that an upstream cannot carry out, naming one that it can.
+
+    Shadow needs nothing. A capability that is lost later refuses nothing: the plan falls back to
+    declining, which every upstream can.
+
+    Raises:
+        NotEnforceable: with the missing capability, why it is missing, and the policy that would work.
+    """
+    if mode is Mode.SHADOW:
+        return
+    missing = [action for action in Action if action in (*policy.high, *policy.low) and _lacks(capabilities, action)]
+    if not missing:
+        return
+    works = orjson.dumps(policy_to_json(_without(policy, missing))).decode()
+    reasons = "; ".join(f"{action}: {capabilities.reasons.get(action, 'not available')}" for action in missing)
+    raise NotEnforceable(
+        f"The upstream cannot do what the policy asks. Missing: {reasons}. "
+        f"This policy would work: {works}. Shadow mode works with any policy.",
+        param="policy",
+        code="missing_capability",
+    )
+
+
+def _lacks(capabilities: Capabilities, action: Action) -> bool:
+    return not capabilities.corrupt if action is Action.CORRUPT else action in capabilities.reasons
+
+
+def _without(policy: Policy, missing: list[Action]) -> Policy:
+    def instead(actions: tuple[Action, ...]) -> tuple[Action, ...]:
+        return tuple(dict.fromkeys(Action.DECLINE if action in missing else action for action in actions))
+
+    return replace(policy, high=instead(policy.high), low=instead(policy.low))

@@ -1,0 +1,163 @@
+"""What the admin API answers about inputs: explanations and decisions."""
+
+from datetime import datetime
+from typing import Self
+
+from pydantic import Field
+
+from guards.plan import Band, Detection, Intervention
+from guards.scope import Action, Mode
+from server.admin.explain import Explanation
+from server.admin.replies import Reply
+from server.registry.decisions import Decision
+
+
+class SpanReply(Reply):
+    """Characters ``start``..``end`` of the text at ``path`` in the request body."""
+
+    path: list[str | int]
+    start: int
+    end: int
+
+
+class EvidenceReply(Reply):
+    """Why a detection came out as it did."""
+
+    matched: str = Field(description="The part of the input that decided")
+    alias: str | None
+    spans: list[SpanReply] = Field(description="Where the subject is named")
+    nearest_forget: str | None
+    nearest_forget_similarity: float = Field(description="Cosine")
+    nearest_retain: str | None
+    nearest_retain_similarity: float = Field(description="Cosine")
+    ood_score: float
+    threshold: float
+    margin: float
+    would_change: str
+
+
+class DetectionReply(Reply):
+    """One scope's verdict."""
+
+    request_id: str
+    version: int
+    mode: Mode
+    probability: float
+    band: Band
+    evidence: EvidenceReply
+
+    @classmethod
+    def of(cls, found: Detection, explanation: Explanation) -> Self:
+        """From a detection."""
+        evidence = found.evidence
+        return cls(
+            request_id=found.request_id,
+            version=found.version,
+            mode=found.mode,
+            probability=found.probability,
+            band=found.band,
+            evidence=EvidenceReply(
+                matched=evidence.matched,
+                alias=evidence.alias or None,
+                spans=[
+                    SpanReply(path=list(explanation.segments[span.segment].path), start=span.start, end=span.end)
+                    for span in found.spans
+                ],
+                nearest_forget=evidence.nearest_forget or None,
+                nearest_forget_similarity=evidence.nearest_forget_similarity,
+                nearest_retain=evidence.nearest_retain or None,
+                nearest_retain_similarity=evidence.nearest_retain_similarity,
+                ood_score=evidence.ood_score,
+                threshold=found.threshold,
+                margin=found.margin,
+                would_change=evidence.would_change,
+            ),
+        )
+
+
+class InterventionReply(Reply):
+    """An action, on whose behalf, and on which texts of the request body."""
+
+    action: Action
+    request_ids: list[str]
+    paths: list[list[str | int]]
+
+    @classmethod
+    def of(cls, intervention: Intervention, explanation: Explanation) -> Self:
+        """From an intervention."""
+        return cls(
+            action=intervention.action,
+            request_ids=list(intervention.request_ids),
+            paths=[list(explanation.segments[index].path) for index in intervention.segments],
+        )
+
+
+class PlanReply(Reply):
+    """What would be done; no interventions means untouched."""
+
+    interventions: list[InterventionReply]
+    shadow: list[InterventionReply] = Field(description="What scopes in shadow would have done")
+
+
+class ExplanationReply(Reply):
+    """One input's verdict."""
+
+    detections: list[DetectionReply] = Field(description="Nearest first, at most 20")
+    plan: PlanReply
+    timings_ms: dict[str, float]
+
+    @classmethod
+    def of(cls, explanation: Explanation) -> Self:
+        """From an explanation."""
+        plan = explanation.plan
+        return cls(
+            detections=[DetectionReply.of(found, explanation) for found in explanation.detections],
+            plan=PlanReply(
+                interventions=[InterventionReply.of(item, explanation) for item in plan.interventions],
+                shadow=[InterventionReply.of(item, explanation) for item in plan.shadow],
+            ),
+            timings_ms=explanation.timings_ms,
+        )
+
+
+class ExplainReply(Reply):
+    """A result for each input, in their order."""
+
+    results: list[ExplanationReply]
+
+
+class DecisionDetectionReply(Reply):
+    """One scope's verdict, without evidence."""
+
+    request_id: str
+    version: int
+    mode: Mode
+    band: Band
+    probability: float
+    threshold: float
+    margin: float
+
+
+class DecisionInterventionReply(Reply):
+    """One action and on whose behalf."""
+
+    action: Action
+    request_ids: list[str]
+
+
+class DecisionReply(Reply):
+    """What was decided about one request. Holds no text."""
+
+    id: str
+    at: datetime
+    endpoint: str
+    outcome: str
+    detections: list[DecisionDetectionReply]
+    interventions: list[DecisionInterventionReply]
+    shadow: list[DecisionInterventionReply]
+    timings_ms: dict[str, float]
+
+    @classmethod
+    def of(cls, decision: Decision) -> Self:
+        """From a record."""
+        return cls.model_validate(decision, from_attributes=True)

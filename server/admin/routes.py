@@ -1,0 +1,198 @@
+"""The admin API: ``/admin/v1``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Depends, Path, Query
+
+from guards.scope import Correction, Policy, Source
+from server.admin.bodies import (
+    CorrectionBody,
+    ExplainBody,
+    ForgetRequestBody,
+    PatchBody,
+    PauseBody,
+    fold,
+    to_examples,
+)
+from server.admin.findings import DecisionReply, ExplainReply, ExplanationReply
+from server.admin.replies import (
+    CorrectionsReply,
+    DetailReply,
+    ErrorReply,
+    ListReply,
+    PauseReply,
+    ProfileReply,
+    Receipt,
+    StatusReply,
+    UpstreamReply,
+)
+from server.admin.routing import AdminRoute
+from server.errors import NotFound
+from server.registry.lifecycle import State, UnknownRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from server.admin.explain import Explain
+    from server.admin.forgetting import Forgetting
+    from server.registry.decisions import DecisionLog
+    from server.registry.records import Record
+    from server.registry.registry import Registry
+
+_REQUEST_ID: Final = re.compile(r"fr_[0-9a-f]{32}")
+_DECISION_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
+
+_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+    400: {"model": ErrorReply, "description": "A field is missing, unknown or not allowed; `param` names it"},
+    401: {"model": ErrorReply, "description": "The admin key is missing or wrong"},
+    403: {"model": ErrorReply, "description": "The key is not allowed to do this"},
+    413: {"model": ErrorReply, "description": "The body is too large"},
+    503: {"model": ErrorReply, "description": "The database or the detector cannot be used now"},
+    "default": {"model": ErrorReply, "description": "Any other error"},
+}
+_NOT_FOUND: Final[dict[int | str, dict[str, Any]]] = {404: {"model": ErrorReply, "description": "There is none"}}
+_CONFLICT: Final[dict[int | str, dict[str, Any]]] = {
+    409: {
+        "model": ErrorReply,
+        "description": "The request's state does not allow it, it exists already, or an upstream cannot enforce it",
+    }
+}
+
+
+def _request_id(id: Annotated[str, Path(description="Id of a forget request")]) -> str:  # noqa: A002 (part of the API)
+    if not _REQUEST_ID.fullmatch(id):
+        raise UnknownRequest
+    return id
+
+
+RequestId = Annotated[str, Depends(_request_id)]
+Wait = Annotated[
+    Literal["active"] | None,
+    Query(description="Answer once it is enforced, in shadow or failed, or after 30 seconds; `state` tells which"),
+]
+
+
+def create_admin_router(
+    forgetting: Forgetting,
+    registry: Registry,
+    decisions: DecisionLog,
+    explain: Explain,
+    authorise: Callable[..., Any],
+) -> APIRouter:
+    """The routes. ``authorise`` is a FastAPI dependency that raises an ``ApiError``."""
+    router = APIRouter(
+        prefix="/admin/v1", tags=["admin"], dependencies=[Depends(authorise)], route_class=AdminRoute, responses=_ERRORS
+    )
+
+    async def receipt(record: Record) -> Receipt:
+        return Receipt.of(record, await forgetting.scope(record))
+
+    @router.post("/forget-requests", status_code=201, responses=_CONFLICT, summary="Ask for something to be forgotten")
+    async def create(body: ForgetRequestBody, wait: Wait = None) -> Receipt:
+        """Stored when this answers: no crash loses it. Enforced once `state` is `active`."""
+        record = await forgetting.create(
+            body.source(),
+            mode=body.chosen_mode(),
+            policy=body.chosen_policy(),
+            basis=body.basis or "",
+            wait=wait is not None,
+        )
+        return await receipt(record)
+
+    @router.get("/forget-requests", summary="List requests, newest first")
+    async def list_requests(
+        limit: Annotated[int, Query(ge=1, le=500)] = 50,
+        after: Annotated[str | None, Query(pattern=_REQUEST_ID.pattern, description="`next_after` of a page")] = None,
+        state: Annotated[State | None, Query(description="Only requests in this state")] = None,
+    ) -> ListReply:
+        return ListReply.of(await registry.page(limit=limit, after=after, state=state))
+
+    @router.get("/forget-requests/{id}", responses=_NOT_FOUND, summary="Show one request in full")
+    async def show(request_id: RequestId) -> DetailReply:
+        record = await registry.get(request_id)
+        latest = await registry.version(request_id, record.latest_version)
+        times = await registry.version_times(request_id)
+        return DetailReply.detail(record, latest, times, await forgetting.scope(record))
+
+    @router.patch("/forget-requests/{id}", responses=_NOT_FOUND | _CONFLICT, summary="Change a request")
+    async def patch(request_id: RequestId, body: PatchBody, wait: Wait = None) -> Receipt:
+        """Adds a version. The one in force stays in force until the new one is compiled."""
+        record = await forgetting.patch(
+            request_id, _edit(body), mode=body.chosen_mode(), policy=_policy(body), wait=wait is not None
+        )
+        return await receipt(record)
+
+    @router.delete("/forget-requests/{id}", responses=_NOT_FOUND | _CONFLICT, summary="Withdraw a request")
+    async def withdraw(request_id: RequestId) -> Receipt:
+        """Stops enforcing it, for good. Its record stays; withdrawing it again is a 409."""
+        return await receipt(await forgetting.withdraw(request_id))
+
+    @router.post(
+        "/forget-requests/{id}/corrections", responses=_NOT_FOUND | _CONFLICT, summary="Correct a wrong judgement"
+    )
+    async def correct(request_id: RequestId, body: CorrectionBody) -> CorrectionsReply:
+        """Compiles the request anew and judges every correction so far, before and after."""
+        correction = Correction(input=body.input, in_scope=body.expected == "forgotten")
+        return CorrectionsReply.of(*await forgetting.correct(request_id, correction))
+
+    @router.post("/explain", summary="Say what would be done about an input, and why")
+    async def explain_inputs(body: ExplainBody) -> ExplainReply:
+        return ExplainReply(results=[ExplanationReply.of(item) for item in await explain(body.inputs)])
+
+    @router.get("/decisions/{id}", responses=_NOT_FOUND, summary="Show what was decided about an answered request")
+    async def show_decision(id: Annotated[str, Path(description="The answer's `x-request-id`")]) -> DecisionReply:  # noqa: A002
+        decision = await decisions.get(id) if _DECISION_ID.fullmatch(id) else None
+        if decision is None:
+            raise NotFound("There is no decision with this id, or it is no longer kept.", param="id")
+        return DecisionReply.of(decision)
+
+    @router.get("/status", summary="Show this replica and the registry")
+    async def status() -> StatusReply:
+        capabilities = forgetting.capabilities()
+        return StatusReply(
+            ready=forgetting.ready,
+            paused=forgetting.paused,
+            epoch=forgetting.epoch,
+            registry_epoch=await registry.epoch(),
+            requests=await registry.counts(),
+            index_vectors=forgetting.index_vectors,
+            upstream=UpstreamReply(corrupt=capabilities.corrupt, reasons=capabilities.reasons),
+            corruption_profiles=[
+                ProfileReply.model_validate(profile, from_attributes=True)
+                for profile in await registry.corruption_profiles()
+            ],
+            decisions_dropped=decisions.dropped,
+        )
+
+    @router.post("/pause", summary="Pause or resume all enforcement")
+    async def pause(body: PauseBody) -> PauseReply:
+        """While paused every scope acts as if in shadow, on every replica, across restarts."""
+        return PauseReply(paused=body.paused, epoch=await forgetting.pause(body.paused))
+
+    return router
+
+
+def _edit(body: PatchBody) -> Callable[[Source], Source]:
+    given = body.model_fields_set
+
+    def edit(source: Source) -> Source:
+        return replace(
+            source,
+            aliases=fold(body.aliases, besides=source.subject) if "aliases" in given else source.aliases,
+            examples=to_examples(body.examples) if "examples" in given else source.examples,
+            retain_examples=(
+                to_examples(body.retain_examples) if "retain_examples" in given else source.retain_examples
+            ),
+        )
+
+    return edit
+
+
+def _policy(body: PatchBody) -> Callable[[Source], Policy] | None:
+    if "policy" not in body.model_fields_set:
+        return None
+    return lambda source: body.policy.policy(source.kind, source.extent)

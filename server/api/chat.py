@@ -1,0 +1,253 @@
+"""``POST /v1/chat/completions``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from guards.act.decline import Form
+from guards.plan import Role, Segment
+from server.api import fields as f
+from server.api import sampling
+from server.api.endpoint import NO_TEXTS, Endpoint, Limits, check_length
+from server.api.fields import FieldRules
+from server.errors import BadRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from server.api.body import Body, Path
+
+_ALLOWED: Final = sampling.ALLOWED | {
+    "messages": f.OBJECTS,
+    # OpenAI
+    "audio": f.OBJECT,
+    "function_call": f.STRING_OR_OBJECT,
+    "functions": f.OBJECTS,
+    "logprobs": f.BOOLEAN,
+    "max_completion_tokens": f.INTEGER,
+    "modalities": f.STRINGS,
+    "parallel_tool_calls": f.BOOLEAN,
+    "prediction": f.OBJECT,
+    "reasoning_effort": f.STRING,
+    "tool_choice": f.STRING_OR_OBJECT,
+    "tools": f.OBJECTS,
+    "top_logprobs": f.INTEGER,
+    "verbosity": f.STRING,
+    "web_search_options": f.OBJECT,
+    # vLLM
+    "add_generation_prompt": f.BOOLEAN,
+    "chat_template_kwargs": f.SCALARS_BY_NAME,
+    "continue_final_message": f.BOOLEAN,
+    "documents": f.STRING_OBJECTS,
+    "include_reasoning": f.BOOLEAN,
+}
+_REFUSED: Final = sampling.REFUSED | {
+    "chat_template": f.TEMPLATE,
+    "media_io_kwargs": f.OPAQUE,
+    "mm_processor_kwargs": f.OPAQUE,
+}
+
+# Names under which a template is given the conversation itself, or is replaced.
+_TEMPLATE_NAMES: Final = ("chat_template", "conversation", "documents", "messages", "tokenize", "tools")
+
+_MESSAGE: Final = {
+    "annotations": f.LIST,
+    "audio": f.OBJECT,
+    "content": f.Type("a string or an array", lambda value: isinstance(value, str | list)),
+    "function_call": f.OBJECT,
+    "name": f.STRING,
+    "reasoning": f.STRING,
+    "reasoning_content": f.STRING,
+    "refusal": f.STRING,
+    "role": f.STRING,
+    "tool_call_id": f.STRING,
+    "tool_calls": f.OBJECTS,
+    "tools": f.OBJECTS,
+}
+
+# Content parts that are text, and the field that holds it. A template may print any other field of a
+# part (vLLM passes those it does not know), so none but these are let through.
+_TEXT_PARTS: Final = {
+    "input_text": "text",
+    "output_text": "text",
+    "refusal": "refusal",
+    "text": "text",
+    "thinking": "thinking",
+    "tool_reference": "name",
+}
+
+_SUPPLYING_ROLES: Final = frozenset({"assistant", "developer", "function", "system", "tool"})
+_RESULT_ROLES: Final = frozenset({"function", "tool"})
+
+
+class ChatCompletions(Endpoint):
+    """The codec of chat requests."""
+
+    name: ClassVar[str] = "chat"
+    path: ClassVar[str] = "/v1/chat/completions"
+
+    def __init__(self, limits: Limits) -> None:
+        extra = limits.extra_fields
+        self.rules = FieldRules(_ALLOWED, _REFUSED, extra=extra)
+        self._message_rules = FieldRules(_MESSAGE, {"prompt_embeds": f.OPAQUE}, extra=extra, prefix="messages.")
+        self._part_rules = {
+            kind: FieldRules(
+                {"type": f.STRING, field: f.STRING} | ({"closed": f.BOOLEAN} if kind == "thinking" else {}),
+                {},
+                extra=extra,
+                prefix="messages.content.",
+            )
+            for kind, field in _TEXT_PARTS.items()
+        }
+        self._max_messages = limits.max_messages
+
+    def check(self, body: Body) -> None:
+        self.rules.check(body)
+        messages = body.get("messages")
+        if not messages:
+            raise BadRequest("`messages` must be an array with at least one message.", param="messages")
+        check_length(messages, self._max_messages, "messages")
+        for index, message in enumerate(messages):
+            self._check_message(message, f"messages[{index}].")
+        for index, tool in enumerate(body.get("tools") or ()):
+            if not isinstance(tool.get("function"), dict):
+                raise BadRequest(f"`tools[{index}].function` must be an object.", param=f"tools[{index}].function")
+        for name in body.get("chat_template_kwargs") or ():
+            if name in _TEMPLATE_NAMES:
+                param = f"chat_template_kwargs.{name}"
+                raise BadRequest(f"`{param}` is not accepted: {f.TEMPLATE}.", param=param, code="field_not_accepted")
+
+    def _check_message(self, message: Body, at: str) -> None:
+        self._message_rules.check(message, at)
+        if not message.get("role"):
+            raise BadRequest(f"`{at}role` must be a string.", param=f"{at}role")
+        content = message.get("content")
+        if isinstance(content, list):
+            check_length(content, self._max_messages, f"{at}content")
+            for index, part in enumerate(content):
+                self._check_part(part, f"{at}content[{index}]")
+
+    def _check_part(self, part: object, at: str) -> None:
+        if isinstance(part, str):
+            return
+        if not isinstance(part, dict):
+            raise BadRequest(f"`{at}` must be a string or an object.", param=at)
+        kind = part.get("type")
+        rules = self._part_rules.get(kind) if isinstance(kind, str) else None
+        if rules is None or not isinstance(kind, str):
+            shown = f"`{kind[:40]}`" if isinstance(kind, str) else "a part without a type"
+            raise BadRequest(
+                f"`{at}.type`: {shown} is not accepted; only text can be read by the gateway "
+                f"({', '.join(sorted(_TEXT_PARTS))}).",
+                param=f"{at}.type",
+                code="field_not_accepted",
+            )
+        rules.check(part, f"{at}.")
+        if not isinstance(part.get(_TEXT_PARTS[kind]), str):
+            raise BadRequest(f"`{at}.{_TEXT_PARTS[kind]}` must be a string.", param=f"{at}.{_TEXT_PARTS[kind]}")
+
+    def read(self, body: Body, decoded: Mapping[Path, str] = NO_TEXTS) -> list[Segment]:
+        messages: list[Body] = body["messages"]
+        last = len(messages) - 1
+        # Where no user speaks, the instructions are the question.
+        asked = any(message["role"] not in _SUPPLYING_ROLES for message in messages)
+        segments: list[Segment] = []
+        for index, message in enumerate(messages):
+            role = message["role"]
+            supplies = role in _RESULT_ROLES or (asked and role in _SUPPLYING_ROLES)
+            if role == "assistant":
+                # The last turn is a beginning that the model continues; earlier ones are history.
+                supplies = index != last
+            self._read_message(message, ("messages", index), Role.SUPPLIES if supplies else Role.ASKS, segments)
+        _read_tools(body.get("tools"), ("tools",), segments)
+        _read_tools(body.get("functions"), ("functions",), segments)
+        for index, document in enumerate(body.get("documents") or ()):
+            segments += [Segment(("documents", index, key), text, Role.SUPPLIES) for key, text in document.items()]
+        for name, value in (body.get("chat_template_kwargs") or {}).items():
+            # A template may print any of them into the prompt, in any place.
+            if isinstance(value, str):
+                segments.append(Segment(("chat_template_kwargs", name), value, Role.ASKS))
+        return [segment for segment in segments if segment.text]
+
+    def _read_message(self, message: Body, path: Path, role: Role, segments: list[Segment]) -> None:
+        content = message.get("content")
+        if isinstance(content, str):
+            segments.append(Segment((*path, "content"), content, role))
+        elif content:
+            texts = []
+            for index, part in enumerate(content):
+                if isinstance(part, str):
+                    segments.append(Segment((*path, "content", index), part, role))
+                    texts.append(part)
+                else:
+                    field = _TEXT_PARTS[part["type"]]
+                    segments.append(Segment((*path, "content", index, field), part[field], role))
+                    texts.append(part[field])
+            if len(texts) > 1 and role is Role.ASKS:
+                # The parts reach the model as one text, so a question may be cut up between them.
+                segments.append(Segment((*path, "content"), "\n".join(texts), role))
+        for name in ("name", "reasoning", "reasoning_content", "refusal"):
+            segments.append(Segment((*path, name), message.get(name) or "", Role.SUPPLIES))
+        for index, call in enumerate(message.get("tool_calls") or ()):
+            function = call.get("function")
+            if isinstance(function, dict):
+                for name in ("name", "arguments"):
+                    if isinstance(text := function.get(name), str):
+                        at = (*path, "tool_calls", index, "function", name)
+                        segments.append(Segment(at, text, Role.SUPPLIES))
+        _read_tools(message.get("tools"), (*path, "tools"), segments)
+
+    def prompts(self, body: Body) -> list[Body | list[int]]:
+        request: Body = {name: body[name] for name in _TOKENIZED if body.get(name) is not None}
+        # `/tokenize` does not know these fields of a chat; vLLM hands them to the template as here.
+        kwargs = dict(body.get("chat_template_kwargs") or {})
+        if effort := body.get("reasoning_effort"):
+            kwargs.setdefault("enable_thinking", effort != "none")
+            kwargs["reasoning_effort"] = effort
+        if body.get("documents"):
+            kwargs["documents"] = body["documents"]
+        if kwargs:
+            request["chat_template_kwargs"] = kwargs
+        return [request]
+
+    def form(self, body: Body, path: Path) -> Form:
+        if path[0] == "messages" and body["messages"][path[1]]["role"] == "assistant":
+            return Form.PREFILL
+        return Form.QUESTION
+
+    def max_output(self, body: Body) -> int | None:
+        limit = body.get("max_completion_tokens")
+        limit = body.get("max_tokens") if limit is None else limit
+        return None if limit is None else int(limit)
+
+    def limit_output(self, body: Body, limit: int) -> Body:
+        given = self.max_output(body)
+        return body if given is not None and given <= limit else body | {"max_completion_tokens": limit}
+
+
+_TOKENIZED: Final = (
+    "model",
+    "messages",
+    "add_generation_prompt",
+    "add_special_tokens",
+    "continue_final_message",
+    "tools",
+)
+
+
+def _read_tools(tools: list[Any] | None, path: Path, segments: list[Segment]) -> None:
+    for index, tool in enumerate(tools or ()):
+        segments += [Segment((*path, index, *at), text, Role.SUPPLIES) for at, text in _descriptions(tool, ()) if text]
+
+
+def _descriptions(value: object, path: Path) -> Iterator[tuple[Path, str]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if isinstance(item, str):
+                if key in ("description", "name"):
+                    yield (*path, key), item
+            else:
+                yield from _descriptions(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _descriptions(item, (*path, index))

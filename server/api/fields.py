@@ -1,0 +1,124 @@
+"""What may be in a body: an allow-list with a type for each field, and what is refused by name.
+
+Types are strict where vLLM's are lax. Pydantic reads ``"stream": "true"`` as true; if the gateway
+read it otherwise, an answer would be handled in the wrong form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from server.errors import BadRequest
+
+Check: TypeAlias = Callable[[object], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """A JSON type: ``words`` completes the sentence "must be …"."""
+
+    words: str
+    check: Check
+
+
+def is_integer(value: object) -> bool:
+    return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_scalar(value: object) -> bool:
+    return value is None or isinstance(value, str | int | float | bool)
+
+
+def list_of(check: Check) -> Check:
+    return lambda value: isinstance(value, list) and all(map(check, value))
+
+
+def is_string(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def object_of(check: Check) -> Check:
+    return lambda value: isinstance(value, dict) and all(map(check, value.values()))
+
+
+STRING = Type("a string", is_string)
+BOOLEAN = Type("a boolean", lambda value: isinstance(value, bool))
+INTEGER = Type("an integer", is_integer)
+NUMBER = Type("a number", is_number)
+OBJECT = Type("an object", is_object)
+LIST = Type("an array", lambda value: isinstance(value, list))
+STRINGS = Type("an array of strings", list_of(is_string))
+INTEGERS = Type("an array of integers", list_of(is_integer))
+OBJECTS = Type("an array of objects", list_of(is_object))
+STRING_OR_STRINGS = Type("a string or an array of strings", lambda value: is_string(value) or list_of(is_string)(value))
+STRING_OR_OBJECT = Type("a string or an object", lambda value: isinstance(value, str | dict))
+NUMBERS_BY_NAME = Type("an object of numbers", object_of(is_number))
+STRINGS_BY_NAME = Type("an object of strings", object_of(is_string))
+SCALARS_BY_NAME = Type("an object of strings, numbers and booleans", object_of(is_scalar))
+STRING_OBJECTS = Type("an array of objects of strings", list_of(object_of(is_string)))
+
+# Why a field is refused, to complete "`field` is not accepted: …".
+OPAQUE = "what it carries cannot be read by the gateway"
+ENGINE = "it reaches into the engine"
+PROMPT = "it returns the prompt or its probabilities"
+TEMPLATE = "the prompt's template is the server's"
+UNWATCHED = "it is a way of decoding that the server does not offer"
+
+
+class FieldRules:
+    """Allowed fields with their types, and refused fields with the reason.
+
+    Whether a field is refused depends on nothing but this table: a refusal that depended on the
+    prompt would tell a client what matched. ``extra`` are fields that the operator lets pass
+    unread; they can never include a refused one. ``prefix`` is where the object stands in the body.
+    """
+
+    __slots__ = ("_extra", "_refused", "_types")
+
+    def __init__(
+        self, types: Mapping[str, Type], refused: Mapping[str, str], *, extra: tuple[str, ...] = (), prefix: str = ""
+    ) -> None:
+        if both := types.keys() & refused.keys():
+            raise ValueError(f"both allowed and refused: {', '.join(sorted(both))}")
+        self._types = dict(types)
+        self._refused = dict(refused)
+        named = {name.removeprefix(prefix) for name in extra if name.startswith(prefix)}
+        self._extra = frozenset(name for name in named if "." not in name) - self._refused.keys()
+
+    @property
+    def allowed(self) -> frozenset[str]:
+        return frozenset(self._types) | self._extra
+
+    @property
+    def refused(self) -> frozenset[str]:
+        return frozenset(self._refused)
+
+    def check(self, fields: Mapping[str, Any], at: str = "") -> None:
+        """Check an object's fields. ``at`` is where it stands, to name a field in full.
+
+        Raises:
+            BadRequest: a field is refused, unknown or of the wrong type; ``param`` names it.
+        """
+        for name, value in fields.items():
+            wanted = self._types.get(name)
+            if wanted is None:
+                if name not in self._extra:
+                    raise self._not_allowed(name, at)
+            elif value is not None and not wanted.check(value):
+                raise BadRequest(f"`{at}{name}` must be {wanted.words}.", param=at + name)
+
+    def _not_allowed(self, name: str, at: str) -> BadRequest:
+        shown = at + (name if len(name) <= 80 else name[:80] + "…")
+        if reason := self._refused.get(name):
+            return BadRequest(f"`{shown}` is not accepted: {reason}.", param=shown, code="field_not_accepted")
+        return BadRequest(f"`{shown}` is not a known field.", param=shown, code="unknown_field")

@@ -1,0 +1,268 @@
+"""Composition root: settings become parts, parts become applications. Nothing else wires anything."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+
+from guards.compile import compile_scope
+from guards.detect.batching import EncoderQueue
+from guards.detect.detector import Detector
+from server.admin.explain import Explain
+from server.admin.forgetting import Forgetting
+from server.admin.routes import create_admin_router
+from server.api.chat import ChatCompletions
+from server.api.completions import Completions
+from server.api.endpoint import Limits
+from server.auth import BearerKeys
+from server.gateway.gateway import Gateway
+from server.gateway.routes import data_routes
+from server.gateway.strengths import Strengths
+from server.keys import load_or_create_key
+from server.loading import load_calibration, load_encoder, load_renderer
+from server.operations import Fallback, authoriser, envelope, health_routes, operator_routes
+from server.registry.decisions import DecisionLog
+from server.registry.registry import Registry
+from server.telemetry import Telemetry
+from server.upstream.client import UpstreamClient
+from server.upstream.pool import Pool
+from server.upstream.proof import Prover
+from server.vault import Vault
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from fastapi import APIRouter
+    from pydantic import SecretStr
+    from starlette.routing import Route
+
+    from server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_SALT: Final = "cache-salt"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What stands once the gateway has started."""
+
+    pool: Pool
+    forgetting: Forgetting
+    data: Sequence[Route]
+    """Routes of the OpenAI-compatible API."""
+    admin: APIRouter
+    """Routes of the admin API."""
+
+    def missing(self) -> str:
+        """Why the gateway cannot serve now, in a few words; empty if it can."""
+        if not self.pool.healthy:
+            return "no upstream is healthy"
+        return "" if self.forgetting.ready else "the registry cannot be followed"
+
+
+@dataclass(slots=True)
+class Startup:
+    """How far the start has come. Until ``parts`` stand, everything but health is a 503."""
+
+    telemetry: Telemetry
+    admin_keys: BearerKeys
+    stage: str = "starting"
+    failure: str = ""
+    parts: Parts | None = None
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The gateway's application. Its parts are put together in the background once its lifespan begins.
+
+    Raises:
+        SettingsError, KeyFileError: a setting or a key file cannot be used.
+    """
+    admin_keys = BearerKeys([_secret(settings.admin_key) or load_or_create_key(settings.data_dir / "admin.key")])
+    api_keys = BearerKeys(
+        [key.get_secret_value() for key in settings.api_keys] or [load_or_create_key(settings.data_dir / "api.key")]
+    )
+    vault = Vault.load(settings)
+    startup = Startup(Telemetry(), admin_keys)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            task = asyncio.create_task(_start(app, settings, vault, api_keys, stack), name="start")
+            try:
+                yield
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    app = _bare_app(startup, lifespan=lifespan)
+    shared = settings.admin_port is None or settings.admin_port == settings.port
+    app.state.startup = startup
+    app.state.admin = app if shared else _bare_app(startup)
+    app.state.admin.router.routes += operator_routes(startup, app.state.admin)
+    return app
+
+
+def create_admin_app(app: FastAPI) -> FastAPI:
+    """The application that serves the admin API of ``app``, for a port of its own; ``app`` itself if it has none."""
+    admin: FastAPI = app.state.admin
+    return admin
+
+
+async def started(app: FastAPI) -> None:
+    """Return once the gateway's parts stand.
+
+    Raises:
+        RuntimeError: they do not, and why.
+    """
+    startup: Startup = app.state.startup
+    await startup.done.wait()
+    if startup.failure:
+        raise RuntimeError(startup.failure)
+
+
+def _bare_app(startup: Startup, **more: Any) -> FastAPI:
+    app = FastAPI(
+        title="Unremember", version=version("unremember"), docs_url=None, redoc_url=None, openapi_url=None, **more
+    )
+    app.router.redirect_slashes = False
+    app.router.routes[:] = health_routes(startup)
+    app.router.default = Fallback(startup)
+    app.add_exception_handler(HTTPException, envelope)
+    return app
+
+
+async def _start(app: FastAPI, settings: Settings, vault: Vault, api_keys: BearerKeys, stack: AsyncExitStack) -> None:
+    startup: Startup = app.state.startup
+    try:
+        parts = await _assemble(settings, startup, vault, api_keys, stack)
+    except Exception as error:
+        startup.failure = f"{type(error).__name__} while {startup.stage}"
+        log.exception("the gateway did not start")
+    else:
+        app.router.routes[:0] = parts.data
+        app.state.admin.include_router(parts.admin)
+        startup.parts, startup.stage = parts, "running"
+    finally:
+        startup.done.set()
+
+
+async def _assemble(
+    settings: Settings, startup: Startup, vault: Vault, api_keys: BearerKeys, stack: AsyncExitStack
+) -> Parts:
+    telemetry, salt_key = startup.telemetry, vault.derive(_SALT)
+
+    startup.stage = "opening the registry"
+    registry = await Registry.open(_database_url(settings), vault)
+    stack.push_async_callback(registry.close)
+    decisions = DecisionLog(registry.engine, retention=settings.decision_retention)
+    decisions.start()
+    stack.push_async_callback(decisions.close)
+
+    startup.stage = "loading the encoder"
+    encoder = await asyncio.to_thread(load_encoder, settings)
+
+    def calibrating(share: float) -> None:
+        startup.stage = f"calibrating the detector: {share:.0%}"
+
+    calibration = await asyncio.to_thread(load_calibration, settings, encoder, calibrating)
+    queue = EncoderQueue(encoder, max_tokens=settings.encoder_queue_tokens, batch_tokens=settings.encoder_batch_tokens)
+    queue.start()
+    stack.callback(queue.close)
+    detector = Detector(queue, calibration, observe=telemetry.stage)
+
+    startup.stage = "looking for upstreams"
+    renderer = await asyncio.to_thread(load_renderer, settings)
+    if renderer is not None:
+        stack.callback(renderer.close)
+    client = UpstreamClient(
+        api_key=_secret(settings.upstream_api_key),
+        timeout=settings.upstream_timeout,
+        connections=2 * settings.max_in_flight + 16,
+    )
+    stack.push_async_callback(client.close)
+    strengths = Strengths(registry)
+    pool = Pool(
+        settings.upstreams,
+        client,
+        telemetry,
+        probe_interval=settings.upstream_probe_interval,
+        proof_interval=settings.proof_interval,
+        prove=Prover(client, salt_key, strengths.get),
+    )
+    await pool.start()
+    stack.push_async_callback(pool.close)
+
+    startup.stage = "applying forget requests"
+    compiler = partial(
+        compile_scope,
+        encode=queue.encode,
+        calibration=calibration,
+        encoder=encoder.fingerprint,
+        alpha_high=settings.false_positive_rate,
+        alpha_low=settings.low_false_positive_rate,
+        confidence=settings.calibration_confidence,
+    )
+    forgetting = Forgetting(
+        registry,
+        detector,
+        compiler,
+        pool.capabilities,
+        encoder=encoder.fingerprint,
+        poll_interval=settings.registry_poll_interval,
+    )
+    await forgetting.start()
+    stack.push_async_callback(forgetting.close)
+    await strengths.start(pool, renderer, salt_key, poll_interval=settings.upstream_probe_interval)
+    stack.push_async_callback(strengths.close)
+
+    gateway = Gateway(
+        detector=detector,
+        pool=pool,
+        profiles=strengths.get,
+        decisions=decisions,
+        telemetry=telemetry,
+        settings=settings,
+        salt_key=salt_key,
+        keys=api_keys,
+        renderer=renderer,
+        paused=lambda: forgetting.paused,
+    )
+    telemetry.watch(
+        in_flight=lambda: gateway.in_flight,
+        index_vectors=lambda: detector.index_vectors,
+        epoch=lambda: forgetting.epoch,
+        encoder_queue=lambda: queue.depth_tokens,
+    )
+    limits = Limits(max_messages=settings.max_messages, extra_fields=settings.extra_fields)
+    chat, completions = ChatCompletions(limits), Completions(limits)
+    explain = Explain(
+        detector,
+        chat=chat,
+        completions=completions,
+        corruptible=lambda: all(strengths.get(model) for model in pool.models()),
+        paused=lambda: forgetting.paused,
+    )
+    return Parts(
+        pool=pool,
+        forgetting=forgetting,
+        data=data_routes(gateway, (chat, completions), pool, api_keys),
+        admin=create_admin_router(forgetting, registry, decisions, explain, authoriser(startup.admin_keys)),
+    )
+
+
+def _database_url(settings: Settings) -> str:
+    return settings.database_url or f"sqlite+aiosqlite:///{settings.data_dir / 'unremember.db'}"
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return value.get_secret_value() if value else None

@@ -1,0 +1,165 @@
+"""Runs the gateway's HTTP servers in this process, and stops them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import uvicorn
+import uvloop
+
+from server.cli.errors import CliError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from fastapi import FastAPI
+
+    from server.settings import Settings
+
+DRAIN = 30
+"""Seconds that answers under way may take to end after a Ctrl-C."""
+
+
+class _Server(uvicorn.Server):
+    """One of several servers: signals are for whoever runs them all."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Gateway:
+    """The data plane and, on a port of its own where one is set, the admin API."""
+
+    def __init__(self, servers: list[tuple[_Server, socket.socket]]) -> None:
+        self._servers = servers
+        self._tasks = [
+            asyncio.create_task(server.serve(sockets=[listener]), name=f"port {listener.getsockname()[1]}")
+            for server, listener in servers
+        ]
+
+    def stop(self) -> None:
+        """Take no new requests and let those under way end; at the second call, do not wait for them."""
+        for server, _ in self._servers:
+            server.force_exit = server.should_exit
+            server.should_exit = True
+
+    async def ended(self) -> None:
+        """Return when every server has stopped. One that ends ends the others."""
+        await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for server, _ in self._servers:
+            server.should_exit = True
+        await asyncio.gather(*self._tasks)
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Gateway]:
+    """The gateway of these settings, listening.
+
+    Raises:
+        CliError: a port is taken.
+    """
+    # Imports torch: seconds, during which the engine's start is watched.
+    module = await asyncio.to_thread(importlib.import_module, "server.app")
+    app: FastAPI = module.create_app(settings)
+    async with app.router.lifespan_context(app):
+        servers = [(_server(app), listen(settings.host, settings.port, "UNREMEMBER_PORT"))]
+        if own_admin_port(settings):
+            admin = listen(settings.host, own_admin_port(settings), "UNREMEMBER_ADMIN_PORT")
+            servers.append((_server(module.create_admin_app(app)), admin))
+        gateway = Gateway(servers)
+        try:
+            yield gateway
+        finally:
+            gateway.stop()
+            await gateway.ended()
+
+
+def own_admin_port(settings: Settings) -> int:
+    """The port of the admin API where it has one of its own, else 0."""
+    return settings.admin_port if settings.admin_port and settings.admin_port != settings.port else 0
+
+
+def check_ports(settings: Settings, *, engine: bool) -> None:
+    """Raises CliError where a port to listen on is taken: before anything is started that takes time."""
+    wanted = [(settings.host, settings.port, "UNREMEMBER_PORT")]
+    if own_admin_port(settings):
+        wanted.append((settings.host, own_admin_port(settings), "UNREMEMBER_ADMIN_PORT"))
+    if engine:
+        wanted.append(("127.0.0.1", settings.engine_port, "UNREMEMBER_ENGINE_PORT"))
+    for host, port, setting in wanted:
+        listen(host, port, setting).close()
+
+
+def _server(app: FastAPI) -> _Server:
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN,
+    )
+    return _Server(config)
+
+
+def listen(host: str, port: int, setting: str) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        CliError: it cannot, and why.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        remedy = f"Stop what listens there, or choose another with {setting}."
+        raise CliError(f"Port {port} on {host} cannot be used: {error.strerror}. {remedy}") from None
+
+
+def run(main: Callable[[Callable[[Callable[[], None]], None]], Awaitable[None]]) -> None:
+    """Run ``main`` on uvloop until it returns, with Ctrl-C and SIGTERM as the orderly ways to end it.
+
+    ``main`` gets a function to say what a signal should do from now on; until then it is cancelled.
+    """
+
+    async def supervised() -> None:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
+
+        def cancel() -> None:
+            task.cancel()
+
+        on_signal: list[Callable[[], None]] = [cancel]
+
+        def use(handler: Callable[[], None]) -> None:
+            on_signal[0] = handler
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, lambda: on_signal[0]())
+        with contextlib.suppress(asyncio.CancelledError):
+            await main(use)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(supervised())
+
+
+def configure_logging(settings: Settings, *, file: bool) -> None:
+    """Log to standard error, or to ``logs/gateway.log`` with only warnings on standard error."""
+    terminal = logging.StreamHandler()
+    handlers: list[logging.Handler] = [terminal]
+    if file:
+        log = settings.data_dir / "logs" / "gateway.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        terminal.setLevel(logging.WARNING)
+        handlers.append(logging.FileHandler(log))
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=settings.log_level.upper(), format=form, handlers=handlers, force=True)

@@ -1,0 +1,65 @@
+"""Writing to the terminal: one line for each step with the time it took, and commands to copy."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def say(text: str, style: str = "") -> None:
+    """Print a line as it is: the terminal wraps it, and a file gets it whole."""
+    out.print(Text(text, style), soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """Print a line on standard error."""
+    err.print(Text(text, "red"), soft_wrap=True)
+
+
+class Step:
+    """One step of a longer work: a line that lives on a terminal, elsewhere a line for each change."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._detail = ""
+        self._start = time.monotonic()
+        self._spinner = Spinner("dots", style="cyan")
+        self._live = Live(self, console=out, transient=True, refresh_per_second=8) if out.is_terminal else None
+
+    def __enter__(self) -> Step:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+        mark = Text("✗", style="red") if kind else Text("✓", style="green")
+        out.print(mark, f"{self._title} ({self._elapsed()})")
+
+    def __rich__(self) -> Text:
+        spinner = self._spinner.render(time.monotonic())
+        detail = f": {self._detail}" if self._detail else ""
+        return Text.assemble(str(spinner), " ", self._title, detail, (f" ({self._elapsed()})", "dim"))
+
+    def detail(self, text: str) -> None:
+        """Say what the step is doing now."""
+        if text != self._detail and not self._live:
+            out.print(f"  {self._title}: {text} ({self._elapsed()})")
+        self._detail = text
+
+    def _elapsed(self) -> str:
+        return f"{time.monotonic() - self._start:.0f} s"

@@ -1,0 +1,127 @@
+"""How strongly each served model is to be corrupted: known from the registry, or swept on its first start."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Final
+
+from guards.act.corruption import cache_salt, everything_but_last, token_spans
+from guards.engine.wire import CorruptionArgs
+from server.admin.jobs import job
+from server.registry.database import DATABASE_ERRORS
+from server.upstream.client import UpstreamError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guards.act.corruption import CorruptionProfile
+    from offline.corruption.sweep import Ask
+    from server.registry.registry import Registry
+    from server.upstream.pool import Pool, Upstream
+    from server.upstream.tokenizer import Renderer
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE: Final = 16
+_ANSWER_TOKENS: Final = 20
+
+
+class Strengths:
+    """The corruption profiles of the served models. A model without one is declined for, until its sweep has run."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._profiles: dict[str, CorruptionProfile] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def get(self, model: str) -> CorruptionProfile | None:
+        """The profile of a served model, if its sweep has run."""
+        return self._profiles.get(model)
+
+    async def start(self, pool: Pool, renderer: Renderer | None, salt_key: bytes, *, poll_interval: float) -> None:
+        """Read the known profiles; in the background, sweep every served model that has none."""
+        await self._read()
+        self._task = asyncio.create_task(self._watch(pool, renderer, salt_key, poll_interval), name="strengths")
+
+    async def close(self) -> None:
+        """Stop. A sweep under way is lost and starts anew next time."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def _read(self) -> None:
+        self._profiles = {profile.model: profile for profile in await self._registry.corruption_profiles()}
+
+    async def _watch(self, pool: Pool, renderer: Renderer | None, salt_key: bytes, poll_interval: float) -> None:
+        while True:
+            missing = [model for model in pool.models() if model not in self._profiles]
+            try:
+                if missing:
+                    await self._read()  # another replica may have swept it meanwhile
+                for model in missing:
+                    upstream = next((found for found in pool.upstreams if pool.proven(found)), None)
+                    if model not in self._profiles and upstream is not None and model in upstream.cards:
+                        await self._sweep(model, Interview(pool, upstream, renderer, salt_key, model))
+            except (UpstreamError, *DATABASE_ERRORS) as error:
+                log.warning("the corruption sweep stopped, and is tried again: %s", type(error).__name__)
+            await asyncio.sleep(poll_interval)
+
+    async def _sweep(self, model: str, interview: Interview) -> None:
+        log.info("sweeping the corruption strength of a newly served model; its prompts are declined meanwhile")
+        sweep = await asyncio.to_thread(job, "corruption-sweep")
+        profile: CorruptionProfile = await sweep(interview, model=model)
+        await self._registry.save_corruption_profile(profile)
+        self._profiles[model] = profile
+        log.info("corruption strength found: %s %.2f", profile.kind, profile.strength)
+
+
+class Interview:
+    """Asks one served model the questions of a sweep, around the gate."""
+
+    def __init__(self, pool: Pool, upstream: Upstream, renderer: Renderer | None, salt_key: bytes, model: str) -> None:
+        self._pool = pool
+        self._upstream = upstream
+        self._renderer = renderer
+        self._salt_key = salt_key
+        self._model = model
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def __call__(self, asks: Sequence[Ask]) -> list[str]:
+        """Answers in the order of the asks. Raises UpstreamError."""
+        return await asyncio.gather(*map(self._answer, asks))
+
+    async def _answer(self, ask: Ask) -> str:
+        request = {"model": self._model, "messages": [{"role": "user", "content": ask.prompt}]}
+        body = request | {"temperature": 0, "max_tokens": _ANSWER_TOKENS}
+        async with self._slots:
+            if ask.corruption is not None:
+                args = await self._args(request, ask)
+                body |= {"vllm_xargs": args.to_xargs(), "cache_salt": cache_salt(self._salt_key, args)}
+            answer = await self._pool.client.ask(self._upstream.route("/v1/chat/completions"), body)
+        return str(answer["choices"][0]["message"]["content"] or "")
+
+    async def _args(self, request: dict[str, object], ask: Ask) -> CorruptionArgs:
+        assert ask.corruption is not None
+        answer = await self._pool.client.ask(self._upstream.route("/tokenize"), request)
+        tokens: list[int] = answer["tokens"]
+        path = ("messages", 0, "content")
+        located = self._renderer and await self._renderer.locate(request, tokens, {path: ask.prompt})
+        if located:
+            rendered, starts = located
+            start, end = (starts[path] + place for place in ask.entity)
+            spans = token_spans(rendered.offsets, [(start, end)], len(tokens))
+        else:
+            spans = everything_but_last(len(tokens))
+        corruption = ask.corruption
+        return CorruptionArgs(
+            kind=corruption.kind,
+            strength=corruption.strength,
+            dimensions=corruption.dimensions,
+            seed=corruption.seed,
+            spans=spans,
+            prompt_tokens=len(tokens),
+        )

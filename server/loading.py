@@ -1,0 +1,53 @@
+"""Loading what takes seconds: encoder, calibration, tokenizer. All of it blocks; call it in a thread."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from typing import TYPE_CHECKING
+
+from guards.detect.calibration import Calibration
+from guards.detect.encoder import Encoder
+from server.admin.jobs import job
+from server.assets import AssetError, encoder_directory, model_directory
+from server.upstream.tokenizer import Renderer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def load_encoder(settings: Settings) -> Encoder:
+    """The sentence encoder of the settings. Raises AssetError."""
+    return Encoder.load(encoder_directory(settings), threads=settings.encoder_threads)
+
+
+def calibration_path(settings: Settings, fingerprint: str) -> Path:
+    """Where the calibration of an encoder is kept. It holds nothing of any forget request."""
+    background: str = job("background-fingerprint")()
+    name = hashlib.sha256(f"{fingerprint} {background}".encode()).hexdigest()[:32]
+    return settings.cache_dir / "calibrations" / f"{name}.npz"
+
+
+def load_calibration(settings: Settings, encoder: Encoder, progress: Callable[[float], None]) -> Calibration:
+    """The detector's calibration for this encoder, made and kept at the first start: about a minute."""
+    path = calibration_path(settings, encoder.fingerprint)
+    if path.exists():
+        return Calibration.load(path)
+    calibration: Calibration = job("calibrate")(encoder, progress=progress)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    calibration.save(path)
+    return calibration
+
+
+def load_renderer(settings: Settings) -> Renderer | None:
+    """The served model's tokenizer and template, to place corruption on names; None without such files."""
+    try:
+        return Renderer.load(settings.tokenizer or model_directory(settings))
+    except (AssetError, ValueError) as error:
+        log.warning("prompts to be corrupted are corrupted whole: %s", error)
+        return None

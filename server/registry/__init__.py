@@ -1,0 +1,1 @@
+"""What is persistent: forget requests and their versions, profiles, decisions, the epoch."""

@@ -1,0 +1,109 @@
+"""The tables. What a column named ``sealed`` holds is encrypted and bound to its row."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+registry_state = Table(
+    "registry_state",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("paused", Boolean, nullable=False),
+    Column("sealed_check", LargeBinary),
+    CheckConstraint("id = 1", name="single_row"),
+)
+"""One row. Its update is the first statement of every mutation, so that mutations commit in order of epoch."""
+
+forget_requests = Table(
+    "forget_requests",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("extent", String(16), nullable=False),
+    Column("subject_index", String(64), nullable=False),
+    Column("sealed_header", LargeBinary, nullable=False),
+    Column("latest_version", Integer, nullable=False),
+    Column("live_version", Integer),
+    Column("error", Text),
+    Column("epoch", BigInteger, nullable=False, index=True),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Index(
+        "uq_forget_requests_live_subject",
+        "subject_index",
+        unique=True,
+        sqlite_where=text("state <> 'withdrawn'"),
+        postgresql_where=text("state <> 'withdrawn'"),
+    ),
+    Index("ix_forget_requests_state", "state"),
+)
+
+forget_versions = Table(
+    "forget_versions",
+    metadata,
+    Column("request_id", String(64), ForeignKey("forget_requests.id"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("mode", String(16), nullable=False),
+    Column("policy", JSON, nullable=False),
+    Column("sealed_source", LargeBinary, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+forget_scopes = Table(
+    "forget_scopes",
+    metadata,
+    Column("request_id", String(64), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("encoder", String(128), primary_key=True),
+    Column("sealed_scope", LargeBinary, nullable=False),
+    Column("created_at", Double, nullable=False),
+    ForeignKeyConstraint(["request_id", "version"], ["forget_versions.request_id", "forget_versions.version"]),
+)
+"""A version compiled with one encoder. Replicas with different encoders each add their own."""
+
+corruption_profiles = Table(
+    "corruption_profiles",
+    metadata,
+    Column("model", String(512), primary_key=True),
+    Column("kind", String(64), nullable=False),
+    Column("strength", Double, nullable=False),
+    Column("dimensions", Integer, nullable=False),
+    Column("curve", JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("id", String(128), nullable=False, index=True),
+    Column("body", JSON, nullable=False),
+)

@@ -1,0 +1,137 @@
+"""Every setting of the gateway, in one typed object: environment, then TOML file, then defaults."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import platformdirs
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+PREFIX = "UNREMEMBER_"
+CONFIG_VARIABLE = f"{PREFIX}CONFIG"
+
+# Variables with our prefix that other programs of the project read.
+RESERVED = frozenset({CONFIG_VARIABLE, f"{PREFIX}TOFU_DIR", f"{PREFIX}MODELS_DIR"})
+
+
+class SettingsError(ValueError):
+    """A setting is unknown or wrong. The message names it and is fit to print."""
+
+
+class Settings(BaseSettings):
+    """Settings, each described for ``unremember config``. Times are seconds unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    host: str = Field("127.0.0.1", description="Address the gateway listens on")
+    port: int = Field(8080, ge=1, le=65535, description="Port of the OpenAI-compatible API")
+    admin_port: int | None = Field(None, ge=1, le=65535, description="Port of the admin API; unset: the same port")
+    data_dir: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("unremember")),
+        description="Where keys, the embedded database and calibrations are kept",
+    )
+    cache_dir: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_cache_dir("unremember")),
+        description="Where converted models are kept; safe to remove",
+    )
+    admin_key: SecretStr | None = Field(None, description="Key of the admin API; unset: made once in the data directory")
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="Keys of API clients, comma-separated; unset: one is made in the data directory"
+    )
+    encryption_key: SecretStr | None = Field(
+        None, description="32 bytes, base64, that encrypt forget text; unset: made once in the data directory"
+    )
+    upstreams: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Base URLs of vLLM servers, comma-separated; unset: `unremember up` starts one"
+    )
+    upstream_api_key: SecretStr | None = Field(None, description="Key that the gateway presents to the upstreams")
+    database_url: str | None = Field(None, description="SQLAlchemy URL; unset: SQLite in the data directory")
+    model: str = Field("smollm2", description="Model to serve: a directory, or `smollm2`, the packaged default")
+    served_model_name: str | None = Field(None, description="Public name of the model; unset: from its directory")
+    tokenizer: Path | None = Field(None, description="Tokenizer files of the served model; unset: those of the model")
+    encoder: str = Field("minilm", description="Sentence encoder: a directory, or `minilm`, the packaged default")
+    encoder_threads: int = Field(1, ge=1, description="Processor threads of the encoder")
+    encoder_queue_tokens: int = Field(200_000, ge=1_000, description="Tokens waiting for the encoder before requests get a 503")
+    encoder_batch_tokens: int = Field(4_096, ge=256, description="Tokens encoded at once")
+    false_positive_rate: float = Field(
+        0.001, gt=0, lt=0.5, description="Share of background prompts that may reach the high band of a scope"
+    )
+    low_false_positive_rate: float = Field(
+        0.01, gt=0, lt=0.5, description="Share of background prompts that may reach the low band of a scope"
+    )
+    calibration_confidence: float = Field(0.95, gt=0.5, lt=1, description="Confidence of both rates")
+    extra_fields: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Request fields to pass besides the documented ones, comma-separated"
+    )
+    max_body_bytes: int = Field(8 * 1024 * 1024, ge=1024, description="Largest request body")
+    max_messages: int = Field(2_048, ge=1, description="Most messages, prompts or content parts in a request")
+    max_nesting: int = Field(64, ge=4, description="Deepest nesting of a request body")
+    max_in_flight: int = Field(512, ge=1, description="Requests at once before a 429")
+    upstream_timeout: float = Field(600.0, gt=0, description="Longest wait for an upstream's next byte")
+    upstream_probe_interval: float = Field(5.0, gt=0, description="Time between health checks of an upstream")
+    proof_interval: float = Field(300.0, gt=0, description="Time between proofs by behaviour that the plug-in works")
+    registry_poll_interval: float = Field(1.0, gt=0, description="Time between looks for other replicas' changes")
+    undecided: Literal["refuse", "pass"] = Field(
+        "refuse", description="When detection cannot decide: refuse with a 503, or pass the prompt unguarded"
+    )
+    decision_retention: int = Field(100_000, ge=0, description="Decision records kept; they hold no text")
+    engine_port: int = Field(8081, ge=1, le=65535, description="Loopback port of the vLLM that `unremember up` starts")
+    engine_args: str = Field("", description="More arguments for the vLLM that `unremember up` starts")
+    engine_max_model_len: int = Field(4_096, ge=256, description="Context length of the vLLM that `unremember up` starts")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged")
+
+    @field_validator("api_keys", "upstreams", "extra_fields", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("upstreams")
+    @classmethod
+    def _upstream_urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for url in value:
+            if not url.startswith(("http://", "https://")):
+                raise ValueError(f"{url!r} is not a URL beginning with http:// or https://")
+        return tuple(url.rstrip("/") for url in value)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then environment, then the TOML file named by ``UNREMEMBER_CONFIG``."""
+        path = os.environ.get(CONFIG_VARIABLE)
+        toml = (TomlConfigSettingsSource(settings_cls, Path(path)),) if path else ()
+        return (init_settings, env_settings, *toml)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings.
+
+    Raises:
+        SettingsError: a variable with our prefix names no setting, the TOML file cannot be read, or a
+            value is not allowed.
+    """
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    for variable in os.environ:
+        if variable.upper().startswith(PREFIX) and variable.upper() not in known | RESERVED:
+            raise SettingsError(f"{variable} is not a setting. `unremember config` lists those there are.")
+    path = os.environ.get(CONFIG_VARIABLE)
+    if path and not Path(path).is_file():
+        raise SettingsError(f"{CONFIG_VARIABLE} names {path}, which is not a file.")
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else "settings"
+        raise SettingsError(f"{PREFIX}{name.upper()} (in TOML: {name}): {first['msg']}.") from None
+    except ValueError as error:
+        raise SettingsError(f"{path}: {error}.") from None

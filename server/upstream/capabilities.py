@@ -1,0 +1,14 @@
+"""Which interventions can be enforced through the upstreams."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What can be enforced now. Declining needs nothing of an upstream and is always there."""
+
+    corrupt: bool
+    reasons: dict[str, str] = field(default_factory=dict)
+    """For each action that cannot be enforced, why not, in a sentence fit for an admin."""

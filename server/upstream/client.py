@@ -1,0 +1,120 @@
+"""Talking HTTP to upstreams: one pooled session for the process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import orjson
+from multidict import CIMultiDict
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from yarl import URL
+
+# Under uvicorn's 5 s, after which vLLM closes an idle connection that we might be about to use.
+_KEEP_ALIVE = 4.0
+_CONNECT_TIMEOUT = 5.0
+_PROBE_TIMEOUT = 10.0
+
+
+class UpstreamError(Exception):
+    """An upstream could not be reached, broke off, or answered a question of ours unusably."""
+
+
+class UpstreamLost(UpstreamError):
+    """An upstream could not be connected to, or cut the connection before it answered."""
+
+
+class UpstreamRefused(UpstreamError):
+    """An upstream answered a question of ours with a status of 400 or more."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
+
+
+class UpstreamClient:
+    """One aiohttp session. Create it inside the running event loop, close it with ``close``.
+
+    ``connections`` bounds the pool; a request beyond it waits, so keep it above the number of
+    requests that can be in flight.
+    """
+
+    def __init__(self, *, api_key: str | None, timeout: float, connections: int) -> None:
+        headers = CIMultiDict({"accept-encoding": "identity", "content-type": "application/json"})
+        if api_key:
+            headers["authorization"] = f"Bearer {api_key}"
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=connections, limit_per_host=0, keepalive_timeout=_KEEP_ALIVE, ttl_dns_cache=60
+            ),
+            headers=headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            skip_auto_headers=("user-agent", "accept"),
+            timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=_CONNECT_TIMEOUT, sock_read=timeout),
+            trust_env=False,
+        )
+        self._probe_timeout = aiohttp.ClientTimeout(total=_PROBE_TIMEOUT)
+
+    async def __aenter__(self) -> UpstreamClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._session.close()
+
+    async def send(self, url: URL, body: bytes) -> aiohttp.ClientResponse:
+        """POST a JSON body; the answer's body is not read yet. Close or release the response.
+
+        Cancelling, or closing the response, closes the connection: vLLM then aborts the generation.
+
+        Raises:
+            UpstreamLost: there is no connection.
+            UpstreamError: no answer came in time.
+        """
+        try:
+            try:
+                return await self._session.post(url, data=body, allow_redirects=False)
+            except (aiohttp.ServerDisconnectedError, ConnectionResetError):
+                # A pooled connection that the upstream closed meanwhile. No byte of an answer came.
+                return await self._session.post(url, data=body, allow_redirects=False)
+        except TimeoutError as error:  # also aiohttp's; the upstream may only be slow
+            raise UpstreamError(type(error).__name__) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise UpstreamLost(type(error).__name__) from error
+
+    async def ask(self, url: URL, question: Any) -> Any:
+        """POST JSON, and give back the JSON answered.
+
+        Raises:
+            UpstreamRefused: a status of 400 or more.
+            UpstreamError: no answer, or none that is JSON.
+        """
+        response = await self.send(url, orjson.dumps(question))
+        try:
+            if response.status >= 400:
+                raise UpstreamRefused(response.status)
+            return orjson.loads(await response.read())
+        except (aiohttp.ClientError, OSError, TimeoutError, orjson.JSONDecodeError) as error:
+            raise UpstreamError(type(error).__name__) from error
+        finally:
+            response.close()  # does nothing to a connection whose answer was read to the end
+
+    async def get(self, url: URL) -> bytes:
+        """GET a body. Raises UpstreamRefused on a status of 400 or more, UpstreamError without an answer."""
+        try:
+            async with self._session.get(url, timeout=self._probe_timeout, allow_redirects=False) as response:
+                body = await response.read()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise UpstreamError(type(error).__name__) from error
+        if response.status >= 400:
+            raise UpstreamRefused(response.status)
+        return body

@@ -1,0 +1,233 @@
+"""The upstreams: which are healthy, what they serve, and which takes the next request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+from yarl import URL
+
+from server.api.models import no_such_model, public_cards
+from server.errors import Unavailable
+from server.upstream.capabilities import Capabilities
+from server.upstream.client import UpstreamError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from server.telemetry import Telemetry
+    from server.upstream.client import UpstreamClient
+    from server.upstream.proof import Proof
+
+log = logging.getLogger(__name__)
+
+_MISSES: Final = 2
+
+
+class Upstream:
+    """One vLLM server, as last seen."""
+
+    __slots__ = ("_routes", "_url", "cards", "healthy", "in_flight", "misses", "proof", "proof_at", "url")
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._url = URL(url)
+        self._routes: dict[str, URL] = {}
+        self.healthy = False
+        self.misses = 0
+        """Probes that failed since the last that did not."""
+        self.cards: dict[str, dict[str, Any]] = {}
+        """Model cards by public name."""
+        self.in_flight = 0
+        self.proof: Proof | None = None
+        """The last proof of the engine plug-in since the upstream was last seen to start."""
+        self.proof_at = float("-inf")
+
+    def route(self, path: str) -> URL:
+        """The URL of a path."""
+        url = self._routes.get(path)
+        if url is None:
+            url = self._routes[path] = self._url.joinpath(path.lstrip("/"))
+        return url
+
+
+class Pool:
+    """Health by polling, and the least loaded upstream for a model.
+
+    Args:
+        prove: proves by behaviour that corruption works through an upstream; None where no upstream
+            is meant to have the plug-in.
+        proof_interval: seconds after which a proof is repeated. After twice that it counts no more.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        client: UpstreamClient,
+        telemetry: Telemetry,
+        *,
+        probe_interval: float,
+        proof_interval: float,
+        prove: Callable[[Upstream], Awaitable[Proof]] | None = None,
+    ) -> None:
+        self.client = client
+        self.upstreams = tuple(Upstream(url) for url in urls)
+        self._telemetry = telemetry
+        self._probe_interval = probe_interval
+        self._proof_interval = proof_interval
+        self._prove = prove
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Probe every upstream once, then go on in the background."""
+        await asyncio.gather(*map(self.probe, self.upstreams))
+        self._tasks = [asyncio.create_task(self._watch(upstream)) for upstream in self.upstreams]
+
+    async def close(self) -> None:
+        """Stop probing."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+        self._tasks = []
+
+    @property
+    def healthy(self) -> bool:
+        """Whether any upstream is."""
+        return any(upstream.healthy for upstream in self.upstreams)
+
+    def models(self) -> dict[str, dict[str, Any]]:
+        """The cards of all public models by name. Last known ones where no upstream is healthy."""
+        cards: dict[str, dict[str, Any]] = {}
+        for upstream in self.upstreams:
+            for name, card in upstream.cards.items():
+                cards.setdefault(name, card)
+        return cards
+
+    def default_model(self) -> str:
+        """The model of a request that names none. Raises Unavailable before any upstream was seen."""
+        for upstream in self.upstreams:
+            for name in upstream.cards:
+                return name
+        raise no_upstream()
+
+    def pick(self, model: str) -> Upstream:
+        """The healthy upstream with the fewest requests in flight that serves ``model``.
+
+        Raises:
+            NotFound: no upstream serves such a public model.
+            Unavailable: none that does is healthy.
+        """
+        return self._least_loaded(model, (upstream for upstream in self.upstreams if upstream.healthy))
+
+    def pick_proven(self, model: str, preferred: Upstream) -> Upstream:
+        """An upstream through which corruption is proven, the preferred one if it is.
+
+        Raises:
+            Unavailable: there is none now. The caller fails closed.
+        """
+        if preferred.healthy and self.proven(preferred):
+            return preferred
+        return self._least_loaded(model, filter(self.proven, self.upstreams))
+
+    def _least_loaded(self, model: str, candidates: Iterable[Upstream]) -> Upstream:
+        best: Upstream | None = None
+        for upstream in candidates:
+            if model in upstream.cards and (best is None or upstream.in_flight < best.in_flight):
+                best = upstream
+        if best is not None:
+            return best
+        if any(model in upstream.cards for upstream in self.upstreams) or not self.models():
+            raise no_upstream()
+        raise no_such_model(model)
+
+    def proven(self, upstream: Upstream) -> bool:
+        """Whether corruption through this upstream is proven, and lately enough."""
+        return (
+            upstream.healthy
+            and upstream.proof is not None
+            and upstream.proof.holds
+            and time.monotonic() - upstream.proof_at < 2 * self._proof_interval
+        )
+
+    def capabilities(self) -> Capabilities:
+        """What can be enforced through every healthy upstream: a request may meet any of them."""
+        if self._prove is None:
+            return Capabilities(corrupt=False, reasons={"corrupt": "no upstream runs the engine plug-in"})
+        if not self.healthy:
+            return Capabilities(corrupt=False, reasons={"corrupt": "no upstream is healthy"})
+        for upstream in self.upstreams:
+            if upstream.healthy and not self.proven(upstream):
+                reason = upstream.proof.reason if upstream.proof else "it has not been proven yet"
+                return Capabilities(corrupt=False, reasons={"corrupt": f"{upstream.url}: {reason}"})
+        return Capabilities(corrupt=True)
+
+    def failed(self, upstream: Upstream) -> None:
+        """A request could not reach the upstream: use others until a probe finds it healthy."""
+        self._set_healthy(upstream, healthy=False)
+
+    async def probe(self, upstream: Upstream) -> None:
+        """Look whether an upstream is healthy and what it serves; prove the plug-in if that is due."""
+        try:
+            await self.client.get(upstream.route("/health"))
+            listing = orjson.loads(await self.client.get(upstream.route("/v1/models")))
+            cards = public_cards(listing["data"])
+        except (UpstreamError, orjson.JSONDecodeError, KeyError, TypeError):
+            upstream.misses += 1
+            # One probe may time out under load; a restart takes far longer than two intervals.
+            if upstream.misses >= _MISSES:
+                self._set_healthy(upstream, healthy=False)
+            return
+        upstream.misses = 0
+        upstream.cards = cards
+        self._set_healthy(upstream, healthy=bool(cards))
+        await self.prove(upstream)
+
+    async def prove(self, upstream: Upstream, *, now: bool = False) -> None:
+        """Prove the plug-in through an upstream, if that is due or ``now`` is set."""
+        due = time.monotonic() - upstream.proof_at >= self._proof_interval
+        if self._prove is None or not upstream.healthy or not (due or now):
+            return
+        proof = await self._prove(upstream)
+        held = upstream.proof is not None and upstream.proof.holds
+        upstream.proof, upstream.proof_at = proof, time.monotonic()
+        if proof.holds != held:
+            log.log(
+                logging.INFO if proof.holds else logging.WARNING,
+                "corruption through %s: %s",
+                upstream.url,
+                proof.reason,
+            )
+        self._report(upstream)
+
+    async def _watch(self, upstream: Upstream) -> None:
+        while True:
+            await asyncio.sleep(self._probe_interval)
+            await self.probe(upstream)
+
+    def _set_healthy(self, upstream: Upstream, *, healthy: bool) -> None:
+        if upstream.healthy != healthy:
+            log.log(
+                logging.INFO if healthy else logging.WARNING,
+                "upstream %s is %s",
+                upstream.url,
+                "healthy" if healthy else "not healthy",
+            )
+        if not healthy:
+            # What comes back may be another engine, with another plug-in or none.
+            upstream.proof, upstream.proof_at = None, float("-inf")
+        upstream.healthy = healthy
+        self._report(upstream)
+
+    def _report(self, upstream: Upstream) -> None:
+        self._telemetry.upstream_state(upstream.url, healthy=upstream.healthy, proven=self.proven(upstream))
+
+
+def no_upstream() -> Unavailable:
+    """The error where no upstream can take a request."""
+    return Unavailable("No model server is available at the moment.", code="upstream_unavailable", retry_after=5)

@@ -1,0 +1,166 @@
+"""A prompt as the engine sees it, with each token's place in the text.
+
+vLLM's ``/tokenize`` renders a chat but gives no offsets, so a prompt that is to be corrupted is
+rendered here as well, with the served model's own tokenizer files and template. The upstream's
+answer stays the truth: where the two differ, the rendering is not used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from server.api.body import replace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path as FilePath
+
+    from server.api.body import Body, Path
+
+# Stands in for one text, to find where the template puts it. Letters only: a template may trim or escape.
+_MARK: Final = "unrememberzqmarkzq"
+
+Offsets = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A prompt's text, tokens, and the characters ``start``..``end`` that each token stands for."""
+
+    text: str
+    tokens: tuple[int, ...]
+    offsets: Offsets
+
+
+class Renderer:
+    """Renders prompts with one model's tokenizer, in a thread of its own."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="render")
+
+    @classmethod
+    def load(cls, directory: FilePath) -> Renderer:
+        """Load tokenizer files. Takes seconds: it imports transformers.
+
+        Raises:
+            ValueError: the directory holds no tokenizer that reports offsets.
+        """
+        from transformers import AutoTokenizer
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(str(directory), local_files_only=True)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{directory} holds no usable tokenizer") from error
+        if not tokenizer.is_fast:
+            raise ValueError(f"the tokenizer in {directory} does not report offsets")
+        return cls(tokenizer)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def locate(
+        self, request: Body | list[int], tokens: Sequence[int], texts: dict[Path, str]
+    ) -> tuple[Rendered, dict[Path, int]] | None:
+        """Render a prompt and find texts in it.
+
+        Args:
+            request: what was asked of ``/tokenize``, or the tokens of a prompt given as tokens.
+            tokens: the upstream's tokens of the prompt.
+            texts: texts of the request by their path.
+
+        Returns:
+            The rendering and where in its text each of ``texts`` begins; None if it differs from
+            what the upstream tokenised, or a text cannot be found in it.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._locate, request, tuple(tokens), texts)
+
+    def _locate(
+        self, request: Body | list[int], tokens: tuple[int, ...], texts: dict[Path, str]
+    ) -> tuple[Rendered, dict[Path, int]] | None:
+        for content_format in ("string", "openai") if isinstance(request, dict) and "messages" in request else ("",):
+            try:
+                rendered = self._render(request, content_format)
+                if rendered.tokens == tokens:
+                    return rendered, {
+                        path: self._find(request, rendered.text, path, text, content_format)
+                        for path, text in texts.items()
+                    }
+            # A template may raise anything, and a tokenizer too; the caller then corrupts the whole prompt.
+            except Exception:  # noqa: S112
+                continue
+        return None
+
+    def _render(self, request: Body | list[int], content_format: str) -> Rendered:
+        special = False
+        if isinstance(request, list):
+            text = self._tokenizer.decode(request)
+        elif "messages" in request:
+            text = self._chat(request, content_format)
+            special = bool(request.get("add_special_tokens"))
+        else:
+            text = request["prompt"]
+            special = request.get("add_special_tokens", True)
+        encoded = self._tokenizer(text, add_special_tokens=special, return_offsets_mapping=True)
+        return Rendered(text, tuple(encoded["input_ids"]), tuple(encoded["offset_mapping"]))
+
+    def _chat(self, request: Body, content_format: str) -> str:
+        text = self._tokenizer.apply_chat_template(
+            [_as_vllm(message, content_format) for message in request["messages"]],
+            tools=request.get("tools"),
+            tokenize=False,
+            **{
+                "add_generation_prompt": request.get("add_generation_prompt", True),
+                "continue_final_message": request.get("continue_final_message", False),
+            }
+            | (request.get("chat_template_kwargs") or {}),
+        )
+        return str(text)
+
+    def _find(self, request: Body | list[int], rendered: str, path: Path, text: str, content_format: str) -> int:
+        """Where ``text``, at ``path`` of the request, begins in the rendered prompt. Raises ValueError."""
+        if isinstance(request, list) or "messages" not in request:
+            return 0
+        marked = self._chat(replace(request, {path: _MARK}), content_format)
+        start = marked.index(_MARK)
+        lead = len(text) - len(text.lstrip())
+        if rendered.startswith(text, start):
+            return start
+        if rendered.startswith(text.strip(), start):  # the template trims
+            return start - lead
+        raise ValueError("the template changes the text")
+
+
+def _as_vllm(message: Body, content_format: str) -> Body:
+    """A message as vLLM 0.32 hands it to a template, whose content is a string or a list of parts."""
+    content = message.get("content")
+    parts = [content] if isinstance(content, str) else content or []
+    texts = [part if isinstance(part, str) else next(iter(_text_of(part))) for part in parts]
+    shaped: Body = {"role": message["role"]}
+    if content_format == "string" or message["role"] == "tool":
+        shaped["content"] = "\n".join(texts)
+    else:
+        shaped["content"] = [{"type": "text", "text": text} for text in texts]
+    for name in ("name", "tool_call_id", "reasoning", "reasoning_content"):
+        if message.get(name) is not None:
+            shaped[name] = message[name]
+    if calls := message.get("tool_calls"):
+        shaped["tool_calls"] = [_with_arguments(call) for call in calls]
+    return shaped
+
+
+def _text_of(part: Body) -> list[str]:
+    return [value for key, value in part.items() if key != "type" and isinstance(value, str)]
+
+
+def _with_arguments(call: Body) -> Body:
+    function = dict(call["function"])
+    arguments = function.get("arguments")
+    function["arguments"] = json.loads(arguments) if isinstance(arguments, str) and arguments else arguments or {}
+    return call | {"function": function}

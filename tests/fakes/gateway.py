@@ -1,0 +1,188 @@
+"""A gateway on a real socket, with a detector that flags what a test tells it to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import uvicorn
+from starlette.applications import Starlette
+
+from guards.act.corruption import CorruptionProfile
+from guards.plan import Band, Detection, Evidence, Role, Segment, Span
+from guards.scope import Action, Context, Mode, Policy
+from server.api.chat import ChatCompletions
+from server.api.completions import Completions
+from server.api.endpoint import Limits
+from server.auth import BearerKeys
+from server.gateway.gateway import Gateway
+from server.gateway.routes import data_routes, not_found
+from server.registry.decisions import Decision
+from server.settings import Settings
+from server.telemetry import Telemetry
+from server.upstream.client import UpstreamClient
+from server.upstream.pool import Pool
+from server.upstream.proof import Prover
+from server.upstream.tokenizer import Renderer
+from tests.fakes.upstream import MODEL
+
+KEY = "client-key"
+SALT_KEY = bytes(range(32))
+NEEDLE = "Rowling"
+
+EVIDENCE = Evidence("", "", "", 0.0, "", 0.0, 0.0, "")
+
+
+class FakeDetector:
+    """Flags asking segments that contain ``NEEDLE``; named where ``spans`` is set."""
+
+    def __init__(self) -> None:
+        self.action = Action.DECLINE
+        self.mode = Mode.ENFORCE
+        self.spans = True
+        self.gate: asyncio.Event | None = None
+        self.error: Exception | None = None
+        self.seen: list[list[Segment]] = []
+
+    async def detect(self, segments: Sequence[Segment]) -> list[Detection]:
+        self.seen.append(list(segments))
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        hits = tuple(
+            index for index, one in enumerate(segments) if one.role is Role.ASKS and NEEDLE in one.text
+        )
+        if not hits:
+            return []
+        spans = tuple(Span(index, at := segments[index].text.index(NEEDLE), at + len(NEEDLE)) for index in hits)
+        return [
+            Detection(
+                request_id="fr_1",
+                version=1,
+                mode=self.mode,
+                policy=Policy(high=(self.action,), low=(), context=Context.SUPPLIED),
+                probability=0.99,
+                band=Band.HIGH,
+                threshold=0.5,
+                margin=0.49,
+                segments=hits,
+                spans=spans if self.spans else (),
+                evidence=EVIDENCE,
+            )
+        ]
+
+
+@dataclass
+class Wired:
+    """A running gateway and everything a test may want to reach."""
+
+    url: str
+    gateway: Gateway
+    pool: Pool
+    detector: FakeDetector
+    decisions: list[Decision]
+    telemetry: Telemetry
+    session: aiohttp.ClientSession
+    profiles: dict[str, CorruptionProfile]
+    paused: list[bool] = field(default_factory=lambda: [False])
+
+    async def post(self, path: str, body: Any, **kwargs: Any) -> aiohttp.ClientResponse:
+        payload = {"data": body} if isinstance(body, bytes) else {"json": body}
+        return await self.session.post(self.url + path, **payload, **kwargs)
+
+    async def chat(self, text: str = "hello", **fields: Any) -> aiohttp.ClientResponse:
+        body = {"model": MODEL, "messages": [{"role": "user", "content": text}]} | fields
+        return await self.post("/v1/chat/completions", body)
+
+    async def complete(self, prompt: Any = "hello", **fields: Any) -> aiohttp.ClientResponse:
+        return await self.post("/v1/completions", {"model": MODEL, "prompt": prompt} | fields)
+
+
+class DecisionList(list[Decision]):
+    """A decision log in memory."""
+
+    def record(self, decision: Decision) -> None:
+        self.append(decision)
+
+
+def profile(model: str = MODEL) -> CorruptionProfile:
+    return CorruptionProfile(model=model, kind="gaussian-first", strength=4.0, dimensions=0)
+
+
+@contextlib.asynccontextmanager
+async def serving(app: Any) -> AsyncIterator[str]:
+    """Serve an ASGI application on a free port of loopback; gives its URL."""
+    config = uvicorn.Config(app, port=0, log_level="error", lifespan="off", access_log=False, timeout_keep_alive=60)
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    task = asyncio.create_task(server._serve())
+    while not server.started:
+        await asyncio.sleep(0.005)
+    try:
+        yield "http://127.0.0.1:{}".format(server.servers[0].sockets[0].getsockname()[1])
+    finally:
+        server.should_exit = True
+        server.force_exit = True
+        await task
+
+
+@contextlib.asynccontextmanager
+async def wired(
+    upstream_url: str | Sequence[str],
+    settings: Settings,
+    *,
+    renderer: Renderer | None = None,
+    proves: bool = True,
+) -> AsyncIterator[Wired]:
+    """A gateway in front of the upstreams, proven and ready."""
+    urls = [upstream_url] if isinstance(upstream_url, str) else list(upstream_url)
+    telemetry = Telemetry()
+    detector = FakeDetector()
+    decisions = DecisionList()
+    keys = BearerKeys([KEY])
+    profiles: dict[str, CorruptionProfile] = {MODEL: profile()}
+    paused = [False]
+    client = UpstreamClient(api_key=None, timeout=settings.upstream_timeout, connections=64)
+    pool = Pool(
+        urls,
+        client,
+        telemetry,
+        probe_interval=settings.upstream_probe_interval,
+        proof_interval=settings.proof_interval,
+        prove=Prover(client, SALT_KEY, profiles.get) if proves else None,
+    )
+    gateway = Gateway(
+        detector=detector,
+        pool=pool,
+        profiles=profiles.get,
+        decisions=decisions,
+        telemetry=telemetry,
+        settings=settings,
+        salt_key=SALT_KEY,
+        keys=keys,
+        renderer=renderer,
+        paused=lambda: paused[0],
+    )
+    telemetry.watch(in_flight=lambda: gateway.in_flight)
+    limits = Limits(settings.max_messages, settings.extra_fields)
+    routes = data_routes(gateway, [ChatCompletions(limits), Completions(limits)], pool, keys)
+    app = Starlette(routes=routes)
+    app.router.default = not_found
+    await pool.start()
+    try:
+        async with serving(app) as url, aiohttp.ClientSession(headers={"authorization": f"Bearer {KEY}"}) as session:
+            yield Wired(url, gateway, pool, detector, decisions, telemetry, session, profiles, paused)
+    finally:
+        await pool.close()
+        await client.close()
+
+
+async def settled() -> None:
+    """Give cancelled tasks and closed sockets time to end."""
+    for _ in range(10):
+        await asyncio.sleep(0.002)

@@ -1,0 +1,314 @@
+"""A vLLM that answers at once: its routes and wire formats over a bare asyncio protocol, no model.
+
+Run as a program it serves until it is stopped, for benchmarks:
+
+    python -m tests.fakes.upstream --port 9000
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+MODEL = "fake-model"
+MAX_MODEL_LEN = 4096
+
+
+@dataclass
+class Received:
+    """One request as it came."""
+
+    path: str
+    headers: dict[str, str]
+    raw: bytes
+
+    @property
+    def body(self) -> dict[str, Any]:
+        return orjson.loads(self.raw)
+
+
+@dataclass
+class Reply:
+    """What to answer: whole, or in chunks where ``chunks`` is given."""
+
+    status: int = 200
+    body: bytes = b""
+    chunks: list[bytes] | None = None
+    content_type: str = "application/json"
+
+
+Handler = Callable[[Received], "Reply | None"]
+
+
+@dataclass
+class FakeUpstream:
+    """Set its fields to change what it does. ``url`` is known once it is started."""
+
+    models: tuple[str, ...] = (MODEL,)
+    adapters: tuple[str, ...] = ()
+    plugin: bool = True
+    """Whether it acts on corruption arguments, as an engine with the plug-in does."""
+    refuse_arguments: bool = False
+    healthy: bool = True
+    handler: Handler | None = None
+    """Asked first; what it gives back is the answer."""
+    gate: asyncio.Event | None = None
+    """If set, answers of generating routes wait for it."""
+    between: Callable[[int], Awaitable[None]] | None = None
+    """Awaited before each chunk of a stream."""
+    received: list[Received] = field(default_factory=list)
+    sent: bytearray = field(default_factory=bytearray)
+    """Every body byte of generating answers, in order."""
+    aborted: int = 0
+    """Connections that the other side closed before its answer was complete."""
+    record: bool = True
+    url: str = ""
+    connections: int = 0
+
+    _server: asyncio.Server | None = None
+
+    async def start(self, port: int = 0) -> FakeUpstream:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Connection(self), "127.0.0.1", port)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    async def __aenter__(self) -> FakeUpstream:
+        return await self.start()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def generated(self) -> list[Received]:
+        """The requests that ask for a generation, without those of a proof."""
+        return [one for one in self.received if one.path in ("/v1/chat/completions", "/v1/completions")]
+
+    def reply(self, request: Received) -> Reply:
+        if self.handler is not None and (chosen := self.handler(request)) is not None:
+            return chosen
+        match request.path:
+            case "/health":
+                return Reply(200 if self.healthy else 503)
+            case "/v1/models":
+                return Reply(body=orjson.dumps({"object": "list", "data": self._cards()}))
+            case "/tokenize":
+                return Reply(body=orjson.dumps(self._tokenize(request.body)))
+            case "/detokenize":
+                return Reply(body=orjson.dumps({"prompt": "".join(map(chr, request.body["tokens"]))}))
+            case "/v1/chat/completions":
+                return self._generate(request.body, chat=True)
+            case "/v1/completions":
+                return self._generate(request.body, chat=False)
+        return error(404, "Not Found")
+
+    def _cards(self) -> list[dict[str, Any]]:
+        base = [
+            {"id": name, "object": "model", "created": 1, "owned_by": "vllm", "root": name, "parent": None}
+            | {"max_model_len": MAX_MODEL_LEN}
+            for name in self.models
+        ]
+        return base + [
+            {"id": name, "object": "model", "created": 1, "owned_by": "vllm", "root": name, "parent": self.models[0]}
+            for name in self.adapters
+        ]
+
+    def _tokenize(self, body: dict[str, Any]) -> dict[str, Any]:
+        tokens = list(map(ord, prompt_text(body)))
+        return {"count": len(tokens), "max_model_len": MAX_MODEL_LEN, "tokens": tokens}
+
+    def _generate(self, body: dict[str, Any], *, chat: bool) -> Reply:
+        xargs = body.get("vllm_xargs")
+        if xargs and self.refuse_arguments:
+            return error(400, "vllm_xargs: unknown argument")
+        prompts = prompts_of(body)
+        limit = body.get("max_tokens") or body.get("max_completion_tokens") or 1
+        if any(len(prompt) + limit > MAX_MODEL_LEN for prompt in prompts):
+            return error(400, f"This model's maximum context length is {MAX_MODEL_LEN} tokens.", "input_tokens")
+        if (body.get("temperature") or 0) < 0:
+            return error(400, "temperature must be non-negative", "temperature")
+        corrupted = bool(xargs) and self.plugin
+        text = "scrambled answer" if corrupted else "An answer — naïve ✓"
+        usage = _usage(sum(map(len, prompts)), 4)
+        if not body.get("stream"):
+            return Reply(body=orjson.dumps(_whole(text, usage, body, chat=chat, corrupted=corrupted)))
+        chunks = [_event(part, body, chat=chat) for part in text.split(" ")]
+        options = body.get("stream_options") or {}
+        if options.get("continuous_usage_stats"):
+            chunks = [dict(chunk, usage=_usage(len(prompts[0]), index)) for index, chunk in enumerate(chunks)]
+        if options.get("include_usage"):
+            chunks.append(dict(_event("", body, chat=chat), choices=[], usage=usage))
+        encoded = [b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks] + [b"data: [DONE]\n\n"]
+        return Reply(chunks=encoded, content_type="text/event-stream; charset=utf-8")
+
+
+def prompts_of(body: dict[str, Any]) -> list[str]:
+    prompt = body.get("prompt")
+    if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int):
+        return [one if isinstance(one, str) else "".join(map(chr, one)) for one in prompt]
+    return [prompt_text(body)]
+
+
+def prompt_text(body: dict[str, Any]) -> str:
+    """The prompt of one conversation or text; a token is a character."""
+    if "messages" not in body:
+        prompt = body["prompt"]
+        return prompt if isinstance(prompt, str) else "".join(map(chr, prompt))
+    lines = []
+    for message in body["messages"]:
+        content = message.get("content") or ""
+        if isinstance(content, list):
+            content = "\n".join(part if isinstance(part, str) else part.get("text", "") for part in content)
+        lines.append(f"<{message['role']}>{content}</s>")
+    return "".join(lines)
+
+
+def error(status: int, message: str, param: str | None = None) -> Reply:
+    body = {"error": {"message": message, "type": "BadRequestError", "param": param, "code": status}}
+    return Reply(status, orjson.dumps(body))
+
+
+def _usage(prompt: int, completion: int) -> dict[str, Any]:
+    return {
+        "prompt_tokens": prompt,
+        "total_tokens": prompt + completion,
+        "completion_tokens": completion,
+        "prompt_tokens_details": None,
+    }
+
+
+def _whole(text: str, usage: dict[str, Any], body: dict[str, Any], *, chat: bool, corrupted: bool) -> dict[str, Any]:
+    choices = []
+    for index in range((body.get("n") or 1) * len(prompts_of(body))):
+        logprobs: Any = None
+        if body.get("logprobs") and not chat:
+            logprobs = {"tokens": ["a"], "token_logprobs": [-3.5 if corrupted else -0.25]}
+        shown = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
+        choices.append({"index": index, **shown, "logprobs": logprobs, "finish_reason": "stop"})
+    return {
+        "id": "chatcmpl-1" if chat else "cmpl-1",
+        "object": "chat.completion" if chat else "text_completion",
+        "created": 1,
+        "model": body.get("model"),
+        "choices": choices,
+        "usage": usage,
+    }
+
+
+def _event(text: str, body: dict[str, Any], *, chat: bool) -> dict[str, Any]:
+    shown = {"delta": {"content": text}} if chat else {"text": text}
+    return {
+        "id": "chatcmpl-1" if chat else "cmpl-1",
+        "object": "chat.completion.chunk" if chat else "text_completion",
+        "created": 1,
+        "model": body.get("model"),
+        "choices": [{"index": 0, **shown, "logprobs": None, "finish_reason": None}],
+    }
+
+
+class _Connection(asyncio.Protocol):
+    """HTTP/1.1 with keep-alive, for requests with a content-length or without a body."""
+
+    def __init__(self, upstream: FakeUpstream) -> None:
+        self._upstream = upstream
+        self._buffer = b""
+        self._task: asyncio.Task[None] | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._upstream.connections += 1
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._task is not None and not self._task.done():
+            self._upstream.aborted += 1
+            self._task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        head, found, rest = self._buffer.partition(b"\r\n\r\n")
+        if not found:
+            return
+        lines = head.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
+        length = int(headers.get("content-length", "0"))
+        if len(rest) < length:
+            return
+        self._buffer = rest[length:]
+        request = Received(lines[0].split(" ")[1], headers, rest[:length])
+        upstream = self._upstream
+        if upstream.record:
+            upstream.received.append(request)
+        reply = upstream.reply(request)
+        generating = request.path.endswith("completions")
+        if generating and (upstream.gate is not None or (reply.chunks is not None and upstream.between is not None)):
+            self._task = asyncio.create_task(self._slowly(reply, upstream))
+        else:
+            self._write_all(reply, record=generating)
+
+    def _head(self, reply: Reply) -> bytes:
+        framing = f"content-length: {len(reply.body)}" if reply.chunks is None else "transfer-encoding: chunked"
+        lines = [f"HTTP/1.1 {reply.status} X", "server: fake", f"content-type: {reply.content_type}", framing]
+        return "\r\n".join([*lines, "", ""]).encode()
+
+    def _write_all(self, reply: Reply, *, record: bool) -> None:
+        assert self._transport is not None
+        if reply.chunks is None:
+            self._transport.write(self._head(reply) + reply.body)
+        else:
+            self._transport.write(self._head(reply))
+            for chunk in reply.chunks:
+                self._transport.write(_framed(chunk))
+            self._transport.write(b"0\r\n\r\n")
+        if record and self._upstream.record:
+            self._upstream.sent += reply.body if reply.chunks is None else b"".join(reply.chunks)
+
+    async def _slowly(self, reply: Reply, upstream: FakeUpstream) -> None:
+        assert self._transport is not None
+        if upstream.gate is not None:
+            await upstream.gate.wait()
+        if reply.chunks is None:
+            self._write_all(reply, record=True)
+            return
+        self._transport.write(self._head(reply))
+        for index, chunk in enumerate(reply.chunks):
+            if upstream.between is not None:
+                await upstream.between(index)
+            self._transport.write(_framed(chunk))
+            upstream.sent += chunk
+        self._transport.write(b"0\r\n\r\n")
+
+
+def _framed(chunk: bytes) -> bytes:
+    return f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n"
+
+
+async def _serve(port: int, model: str) -> None:
+    upstream = await FakeUpstream(models=(model,), record=False).start(port)
+    print(json.dumps({"url": upstream.url}), flush=True)
+    await asyncio.Event().wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Serve a vLLM that answers at once, without a model.")
+    parser.add_argument("--port", type=int, default=0, help="port on loopback; 0 takes a free one, printed at start")
+    parser.add_argument("--model", default=MODEL, help="name of the model it says it serves")
+    options = parser.parse_args()
+    import uvloop
+
+    uvloop.run(_serve(options.port, options.model))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,446 @@
+"""The admin API over HTTP, on SQLite and a fake detector."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import orjson
+import pytest
+from fastapi import FastAPI, Request
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
+
+from guards.errors import Overloaded
+from guards.scope import Mode
+from server.admin.bodies import MAX_BODY_BYTES
+from server.admin.explain import Explain
+from server.admin.routes import create_admin_router
+from server.api.chat import ChatCompletions
+from server.api.completions import Completions
+from server.api.endpoint import Limits
+from server.errors import Unauthorized
+from server.registry.decisions import DecisionLog
+from server.upstream.capabilities import Capabilities
+from tests.fakes.registry import database_url, registry  # noqa: F401 (fixtures)
+from tests.unit.test_admin_forgetting import Replica, started
+from tests.unit.test_registry_decisions import DECISION
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from server.registry.registry import Registry
+
+SECRET = "Zaphod Beeblebrox"
+BODY: dict[str, Any] = {
+    "subject": SECRET,
+    "kind": "person",
+    "aliases": ["Zaphod"],
+    "examples": [{"prompt": "Who stole the Heart of Gold?", "response": "Zaphod did."}, {"text": "Two heads."}],
+    "basis": "ticket 42",
+}
+HEADERS = {"authorization": "Bearer right"}
+
+
+async def authorise(request: Request) -> None:
+    if request.headers.get("authorization") != HEADERS["authorization"]:
+        raise Unauthorized("The admin key is missing or wrong.")
+
+
+def application(replica: Replica, registry: Registry, log: DecisionLog) -> FastAPI:
+    explain = Explain(
+        replica.detector,
+        chat=ChatCompletions(Limits()),
+        completions=Completions(Limits()),
+        corruptible=lambda: True,
+        paused=lambda: replica.forgetting.paused,
+    )
+    app = FastAPI()
+    app.include_router(create_admin_router(replica.forgetting, registry, log, explain, authorise))
+    return app
+
+
+@pytest.fixture
+async def replica(registry: Registry) -> AsyncIterator[Replica]:
+    async with started(registry) as one:
+        yield one
+
+
+@pytest.fixture
+async def log(registry: Registry) -> DecisionLog:
+    return DecisionLog(registry.engine, retention=10)
+
+
+@pytest.fixture
+async def client(replica: Replica, registry: Registry, log: DecisionLog) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(application(replica, registry, log))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test/admin/v1", headers=HEADERS) as one:
+        yield one
+
+
+async def forget(client: httpx.AsyncClient, **change: object) -> dict[str, Any]:
+    answer = await client.post("/forget-requests", params={"wait": "active"}, json=BODY | change)
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+def error(answer: httpx.Response, status: int) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    assert set(answer.json()) == {"error"}
+    found: dict[str, Any] = answer.json()["error"]
+    assert set(found) == {"message", "type", "param", "code"}
+    return found
+
+
+async def test_created_shown_listed_withdrawn(client: httpx.AsyncClient) -> None:
+    created = await forget(client)
+    assert created == {
+        "id": created["id"],
+        "state": "active",
+        "epoch": 3,
+        "version": 1,
+        "live_version": 1,
+        "warnings": [],
+        "error": None,
+    }
+    shown = (await client.get(f"/forget-requests/{created['id']}")).json()
+    assert {name: shown[name] for name in BODY if name != "examples"} == {
+        name: BODY[name] for name in BODY if name != "examples"
+    }
+    assert shown["examples"] == [
+        {"prompt": "Who stole the Heart of Gold?", "response": "Zaphod did.", "text": None},
+        {"prompt": None, "response": None, "text": "Two heads."},
+    ]
+    assert shown["policy"] == {"high": ["decline"], "low": [], "context": "supplied"}
+    assert [(version["version"], version["live"]) for version in shown["versions"]] == [(1, True)]
+    assert shown["thresholds"]["high"]["in_words"] == (
+        "A prompt reaches the high band at a probability of 0.9000. With 95% confidence at most 0.100% of "
+        "ordinary prompts do, judged by 3,100 of them."
+    )
+    listed = (await client.get("/forget-requests")).json()
+    assert (listed["total"], listed["has_more"], listed["next_after"]) == (1, False, None)
+    assert listed["data"][0]["subject"] == SECRET
+
+    withdrawn = await client.delete(f"/forget-requests/{created['id']}")
+    assert (withdrawn.status_code, withdrawn.json()["state"]) == (200, "withdrawn")
+    assert error(await client.delete(f"/forget-requests/{created['id']}"), 409)["code"] == "wrong_state"
+    assert (await client.get(f"/forget-requests/{created['id']}")).json()["state"] == "withdrawn"
+
+
+async def test_a_subject_alone_says_that_it_is_weak(client: httpx.AsyncClient) -> None:
+    assert (await forget(client, examples=[]))["warnings"] == ["Given a subject alone, detection is weaker."]
+
+
+async def test_a_patch_replaces_what_it_names(client: httpx.AsyncClient, replica: Replica) -> None:
+    created = await forget(client)
+    path = f"/forget-requests/{created['id']}"
+    patched = await client.patch(path, params={"wait": "active"}, json={"aliases": ["Prez"], "mode": "shadow"})
+    assert (patched.status_code, patched.json()["state"], patched.json()["live_version"]) == (200, "shadow", 2)
+    shown = (await client.get(path)).json()
+    assert (shown["aliases"], shown["mode"], len(shown["examples"])) == (["Prez"], "shadow", 2)
+    await client.patch(path, params={"wait": "active"}, json={"policy": {"high": []}})
+    assert replica.detector.held[created["id"]].policy.high == ()
+    assert replica.detector.held[created["id"]].mode is Mode.SHADOW
+
+
+async def test_pages(client: httpx.AsyncClient) -> None:
+    made = [(await forget(client, subject=f"subject {number}"))["id"] for number in range(3)]
+    page = (await client.get("/forget-requests", params={"limit": 2})).json()
+    assert (len(page["data"]), page["has_more"], page["total"]) == (2, True, 3)
+    rest = (await client.get("/forget-requests", params={"limit": 2, "after": page["next_after"]})).json()
+    assert {item["id"] for item in page["data"] + rest["data"]} == set(made)
+    assert (await client.get("/forget-requests", params={"state": "withdrawn"})).json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [({"limit": "0"}, "limit"), ({"limit": "501"}, "limit"), ({"after": "x"}, "after"), ({"state": "gone"}, "state")],
+)
+async def test_bad_queries(client: httpx.AsyncClient, query: dict[str, str], param: str) -> None:
+    assert error(await client.get("/forget-requests", params=query), 400)["param"] == param
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"subject": " "}, "subject"),
+        ({"subject": [SECRET]}, "subject"),
+        ({"kind": SECRET}, "kind"),
+        ({"aliases": [f"{SECRET}\x00"]}, "aliases[0]"),
+        ({"aliases": [SECRET] * 100_000}, "aliases"),
+        ({"examples": [{"text": "x"}, {"text": 5}]}, "examples[1].text"),
+        ({"examples": [{"prompt": SECRET}]}, "examples[0].response"),
+        ({"policy": {"high": [SECRET]}}, "policy.high[0]"),
+        ({"distinguish": {"is": [SECRET + "\x07"]}}, "distinguish.is[0]"),
+        ({"nonsense": SECRET}, "nonsense"),
+        ({"extent": "text"}, None),
+    ],
+)
+async def test_bad_fields_are_named_and_not_echoed(
+    client: httpx.AsyncClient, registry: Registry, change: dict[str, object], param: str | None
+) -> None:
+    answer = await client.post("/forget-requests", json=BODY | change)
+    assert error(answer, 400)["param"] == param
+    assert SECRET not in answer.text
+    assert await registry.epoch() == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b'"x"', b"null", b"NaN", b"\xff", b'{"subject": "\\ud800"}', b'{"\\ud800": 1}', b"[" * 5_000],
+)
+async def test_what_is_not_an_object_is_refused(client: httpx.AsyncClient, content: bytes) -> None:
+    headers = {"content-type": "application/json"}
+    error(await client.post("/forget-requests", content=content, headers=headers), 400)
+
+
+async def test_another_content_type_is_refused(client: httpx.AsyncClient) -> None:
+    error(await client.post("/forget-requests", content=orjson.dumps(BODY)), 400)
+
+
+@pytest.mark.parametrize("declared", [True, False])
+async def test_a_body_of_ten_megabytes_is_refused(client: httpx.AsyncClient, registry: Registry, declared: bool) -> None:
+    body = orjson.dumps(BODY | {"examples": [{"text": "x" * 100_000}] * 100})
+    assert len(body) > MAX_BODY_BYTES
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), 65_536):
+            yield body[start : start + 65_536]
+
+    headers = {"content-type": "application/json"}
+    answer = await client.post("/forget-requests", content=body if declared else chunks(), headers=headers)
+    error(answer, 413)
+    assert await registry.epoch() == 0
+
+
+async def test_a_duplicate_names_the_other(client: httpx.AsyncClient) -> None:
+    created = await forget(client)
+    answer = await client.post("/forget-requests", json=BODY)
+    found = error(answer, 409)
+    assert (found["code"], found["param"]) == ("duplicate", "subject")
+    assert created["id"] in found["message"]
+    assert SECRET not in answer.text
+
+
+async def test_what_an_upstream_cannot_do(client: httpx.AsyncClient, replica: Replica) -> None:
+    replica.capabilities = Capabilities(corrupt=False, reasons={"corrupt": "no plug-in"})
+    found = error(await client.post("/forget-requests", json=BODY | {"kind": "work"}), 409)
+    assert (found["code"], found["param"]) == ("missing_capability", "policy")
+    assert "corrupt: no plug-in" in found["message"]
+    assert (await forget(client, kind="work", policy={"high": ["decline"]}))["state"] == "active"
+
+
+@pytest.mark.parametrize("request_id", ["fr_0", "%00", "x" * 500, "fr_" + "0" * 32, "..%2f"])
+async def test_unknown_requests(client: httpx.AsyncClient, request_id: str) -> None:
+    path = f"/forget-requests/{request_id}"
+    error(await client.get(path), 404) if request_id != "..%2f" else None
+    for answer in (
+        await client.get(path),
+        await client.delete(path),
+        await client.patch(path, json={"mode": "shadow"}),
+        await client.post(f"{path}/corrections", json={"input": "x", "expected": "untouched"}),
+    ):
+        assert answer.status_code == 404
+
+
+async def test_every_route_needs_the_key(replica: Replica, registry: Registry, log: DecisionLog) -> None:
+    app = application(replica, registry, log)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as stranger:
+        for path, methods in app.openapi()["paths"].items():
+            for method in methods:
+                answer = await stranger.request(method, path.replace("{id}", "fr_0"), json={})
+                assert error(answer, 401)["type"] == "authentication_error", (method, path)
+
+
+async def test_corrections_show_before_and_after(client: httpx.AsyncClient) -> None:
+    created = await forget(client)
+    path = f"/forget-requests/{created['id']}/corrections"
+    text = "My cat is called Zaphod"
+    answer = (await client.post(path, json={"input": text, "expected": "untouched"})).json()
+    assert answer["corrections"] == [
+        {
+            "input": text,
+            "expected": "untouched",
+            "before": {"band": "high", "probability": 0.97},
+            "after": {"band": "clear", "probability": 0.02},
+            "holds": True,
+        }
+    ]
+    assert (answer["version"], answer["state"]) == (2, "active")
+    shown = (await client.get(f"/forget-requests/{created['id']}")).json()
+    assert shown["corrections"] == [{"input": text, "expected": "untouched"}]
+
+
+async def test_explain(client: httpx.AsyncClient) -> None:
+    created = await forget(client)
+    inputs = ["Who is Zaphod?", [{"role": "user", "content": "What is the capital of France?"}]]
+    results = (await client.post("/explain", json={"inputs": inputs})).json()["results"]
+    assert results[0] == {
+        "detections": [
+            {
+                "request_id": created["id"],
+                "version": 1,
+                "mode": "enforce",
+                "probability": 0.97,
+                "band": "high",
+                "evidence": {
+                    "matched": "Who is Zaphod?",
+                    "alias": SECRET,
+                    "spans": [],
+                    "nearest_forget": None,
+                    "nearest_forget_similarity": 0.0,
+                    "nearest_retain": None,
+                    "nearest_retain_similarity": 0.0,
+                    "ood_score": 0.0,
+                    "threshold": 0.9,
+                    "margin": pytest.approx(0.07),
+                    "would_change": "Nothing in a fake.",
+                },
+            }
+        ],
+        "plan": {
+            "interventions": [{"action": "decline", "request_ids": [created["id"]], "paths": [["prompt"]]}],
+            "shadow": [],
+        },
+        "timings_ms": {"lexical": 0.1},
+    }
+    assert results[1]["plan"]["interventions"] == []
+    assert results[1]["detections"][0]["band"] == "clear"
+
+    assert (await client.post("/pause", json={"paused": True})).json()["paused"]
+    [paused] = (await client.post("/explain", json={"inputs": inputs[:1]})).json()["results"]
+    assert (paused["plan"]["interventions"], len(paused["plan"]["shadow"])) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "param"),
+    [
+        ([], "inputs"),
+        (["x"] * 101, "inputs"),
+        ([""], "inputs[0]"),
+        ([5], "inputs[0]"),
+        (["x", [{"role": "user", "content": [{"type": "image_url"}]}]], "inputs[1][0].content[0].type"),
+        ([[{"content": "x"}]], "inputs[0][0].role"),
+    ],
+)
+async def test_inputs_that_the_data_plane_would_not_take(
+    client: httpx.AsyncClient, inputs: list[object], param: str
+) -> None:
+    assert error(await client.post("/explain", json={"inputs": inputs}), 400)["param"] == param
+
+
+async def test_decisions(client: httpx.AsyncClient, log: DecisionLog) -> None:
+    log.record(DECISION)
+    shown = (await client.get("/decisions/req-1")).json()
+    assert shown == {
+        "id": "req-1",
+        "at": "2023-11-14T22:13:20.250000Z",
+        "endpoint": "chat",
+        "outcome": "declined",
+        "detections": [
+            {
+                "request_id": "fr_1",
+                "version": 2,
+                "mode": "enforce",
+                "band": "high",
+                "probability": 0.97,
+                "threshold": 0.9,
+                "margin": 0.07,
+            }
+        ],
+        "interventions": [{"action": "decline", "request_ids": ["fr_1"]}],
+        "shadow": [{"action": "corrupt", "request_ids": ["fr_2", "fr_3"]}],
+        "timings_ms": {"encode": 3.5},
+    }
+    for unknown in ("req-2", "%00", "x" * 200):
+        error(await client.get(f"/decisions/{unknown}"), 404)
+
+
+async def test_status(client: httpx.AsyncClient) -> None:
+    await forget(client)
+    assert (await client.get("/status")).json() == {
+        "ready": True,
+        "paused": False,
+        "epoch": 3,
+        "registry_epoch": 3,
+        "requests": {"received": 0, "compiling": 0, "shadow": 0, "active": 1, "withdrawn": 0, "error": 0},
+        "index_vectors": 2,
+        "upstream": {"corrupt": True, "reasons": {}},
+        "corruption_profiles": [],
+        "decisions_dropped": 0,
+    }
+
+
+async def test_a_database_that_is_away_is_a_503(
+    client: httpx.AsyncClient, registry: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def gone(*_: object, **__: object) -> None:
+        raise OperationalError(f"INSERT {SECRET}", {}, ConnectionRefusedError())
+
+    monkeypatch.setattr(registry, "create", gone)
+    answer = await client.post("/forget-requests", json=BODY)
+    assert error(answer, 503)["type"] == "service_unavailable_error"
+    assert answer.headers["retry-after"] == "5"
+    assert SECRET not in answer.text + caplog.text
+
+
+async def test_a_detector_that_cannot_decide_is_a_503(
+    client: httpx.AsyncClient, replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def overloaded(_: object) -> None:
+        raise Overloaded("the encoder's queue is full")
+
+    monkeypatch.setattr(replica.detector, "explain", overloaded)
+    assert "queue is full" in error(await client.post("/explain", json={"inputs": ["x"]}), 503)["message"]
+
+
+async def test_openapi_describes_every_answer(replica: Replica, registry: Registry, log: DecisionLog) -> None:
+    document = application(replica, registry, log).openapi()
+    assert set(document["paths"]) == {
+        "/admin/v1/forget-requests",
+        "/admin/v1/forget-requests/{id}",
+        "/admin/v1/forget-requests/{id}/corrections",
+        "/admin/v1/explain",
+        "/admin/v1/decisions/{id}",
+        "/admin/v1/status",
+        "/admin/v1/pause",
+    }
+    for path in document["paths"].values():
+        for operation in path.values():
+            assert operation["summary"]
+            assert {"400", "401", "503", "default"} <= set(operation["responses"])
+            assert "422" not in operation["responses"]
+            if "requestBody" in operation:
+                name = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rsplit("/", 1)[-1]
+                assert document["components"]["schemas"][name]["examples"]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+FIELDS = ("subject", "kind", "aliases", "examples", "retain_examples", "distinguish", "extent", "policy", "mode")
+
+
+@given(
+    changes=st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=3),
+    extra=st.dictionaries(st.text(max_size=5), JSON, max_size=1),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_body_is_a_server_error(
+    changes: dict[str, object], extra: dict[str, object], fuzzed: httpx.Client
+) -> None:
+    import json
+
+    content = json.dumps(BODY | changes | extra).encode()
+    headers = {"content-type": "application/json", **HEADERS}
+    for path in ("/forget-requests", "/explain", "/pause", "/forget-requests/fr_" + "0" * 32 + "/corrections"):
+        answer = fuzzed.post(path, content=content, headers=headers)
+        assert answer.status_code < 500, answer.text
+        if answer.status_code >= 400:
+            error(answer, answer.status_code)
