@@ -35,7 +35,7 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -130,8 +130,7 @@ class Client(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail(ConnectionError("the server closed the connection"))
@@ -179,7 +178,7 @@ async def visit(target: Target, clients: int, requests: int, *, first_byte: bool
     address = urlsplit(target.url)
     connections = []
     for _ in range(clients):
-        _, client = await loop.create_connection(Client, address.hostname, address.port or 80)
+        _, client = await loop.create_connection(Client, address.hostname or "", address.port or 80)
         connections.append(client)
     numbers = iter(range(salt, salt + requests + clients))
     taken: list[float] = []
@@ -280,7 +279,7 @@ def free_port() -> int:
 async def program(arguments: Sequence[str], port: int, **environment: str) -> AsyncIterator[str]:
     """Run a server until it is not needed any more; gives its URL once its port answers."""
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: ASYNC220 - before anything is measured
             arguments,
             cwd=ROOT,
             env=os.environ | environment,
@@ -334,7 +333,9 @@ async def peers(stack: contextlib.AsyncExitStack, upstream: str, options: argpar
         port = free_port()
         arguments = [executable, "server", "--config", str(config.parent), "--port", str(port)]
         url = await stack.enter_async_context(program(arguments, port, OPENAI_API_KEY="none"))
-        found.append(Target("NeMo Guardrails", url, MODEL, extra={"config_id": "nemo", "guardrails": {"config_id": "nemo"}}))
+        found.append(
+            Target("NeMo Guardrails", url, MODEL, extra={"config_id": "nemo", "guardrails": {"config_id": "nemo"}})
+        )
     else:
         print("NeMo Guardrails          not installed")
     return await usable(found)
@@ -399,10 +400,10 @@ def plot(report: dict[str, Any], path: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot as plt
 
     sections = [name for name in ("mock", "vllm") if name in report]
-    figure, axes = pyplot.subplots(1, len(sections), figsize=(6 * len(sections), 4), squeeze=False)
+    figure, axes = plt.subplots(1, len(sections), figsize=(6 * len(sections), 4), squeeze=False)
     for axis, section in zip(axes[0], sections, strict=True):
         rows = [row for row in report[section] if not row["target"].endswith("direct")]
         for target in dict.fromkeys(row["target"] for row in rows):

@@ -160,11 +160,12 @@ def current(root: Path, python: str) -> bool:
 
 def install(root: Path) -> None:
     """Make `.venv` and install the lock into it."""
-    venv, lock, log = root / ".venv", root / "deploy/cpu.lock", root / ".venv-install.log"
+    venv, lock, log = root / ".venv", root / "deploy/cpu.lock", root / "build/install.log"
     total = sum(1 for line in lock.read_text(encoding="utf-8").splitlines() if re.match(r"[A-Za-z0-9]", line))
     if not total:
         raise Refusal("deploy/cpu.lock is empty.", "Check it out again: git checkout deploy/cpu.lock.")
     print(f"About to install {total} packages, about 4 GB, into .venv. It takes some minutes, once.", flush=True)
+    log.parent.mkdir(exist_ok=True)
     log.write_bytes(b"")
     if (venv / INSTALLING).exists():
         with Step("Removing an installation that was interrupted"):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +19,7 @@ from guards.detect.batching import EncoderQueue
 from guards.detect.detector import Detector
 from server.admin.explain import Explain
 from server.admin.forgetting import Forgetting
+from server.admin.jobs import job
 from server.admin.routes import create_admin_router
 from server.api.chat import ChatCompletions
 from server.api.completions import Completions
@@ -29,6 +31,7 @@ from server.gateway.strengths import Strengths
 from server.keys import load_or_create_key
 from server.loading import load_calibration, load_encoder, load_renderer
 from server.operations import Fallback, authoriser, envelope, health_routes, operator_routes
+from server.registry.database import database_url
 from server.registry.decisions import DecisionLog
 from server.registry.registry import Registry
 from server.telemetry import Telemetry
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
     from starlette.routing import Route
 
+    from guards.detect.calibration import Calibration
     from server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -162,7 +166,7 @@ async def _assemble(
     telemetry, salt_key = startup.telemetry, vault.derive(_SALT)
 
     startup.stage = "opening the registry"
-    registry = await Registry.open(_database_url(settings), vault)
+    registry = await Registry.open(database_url(settings), vault)
     stack.push_async_callback(registry.close)
     decisions = DecisionLog(registry.engine, retention=settings.decision_retention)
     decisions.start()
@@ -175,6 +179,8 @@ async def _assemble(
         startup.stage = f"calibrating the detector: {share:.0%}"
 
     calibration = await asyncio.to_thread(load_calibration, settings, encoder, calibrating)
+    # Scopes are bound to it: thresholds of another calibration, or for other rates, are compiled anew.
+    calibration = replace(calibration, encoder=_stamp(settings, calibration))
     queue = EncoderQueue(encoder, max_tokens=settings.encoder_queue_tokens, batch_tokens=settings.encoder_batch_tokens)
     queue.start()
     stack.callback(queue.close)
@@ -207,7 +213,7 @@ async def _assemble(
         compile_scope,
         encode=queue.encode,
         calibration=calibration,
-        encoder=encoder.fingerprint,
+        encoder=calibration.encoder,
         alpha_high=settings.false_positive_rate,
         alpha_low=settings.low_false_positive_rate,
         confidence=settings.calibration_confidence,
@@ -217,7 +223,7 @@ async def _assemble(
         detector,
         compiler,
         pool.capabilities,
-        encoder=encoder.fingerprint,
+        encoder=calibration.encoder,
         poll_interval=settings.registry_poll_interval,
     )
     await forgetting.start()
@@ -260,8 +266,10 @@ async def _assemble(
     )
 
 
-def _database_url(settings: Settings) -> str:
-    return settings.database_url or f"sqlite+aiosqlite:///{settings.data_dir / 'unremember.db'}"
+def _stamp(settings: Settings, calibration: Calibration) -> str:
+    rates = (settings.false_positive_rate, settings.low_false_positive_rate, settings.calibration_confidence)
+    recipe: str = job("calibration-recipe")()
+    return hashlib.sha256(f"{calibration.encoder} {recipe} {rates}".encode()).hexdigest()
 
 
 def _secret(value: SecretStr | None) -> str | None:

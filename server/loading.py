@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -28,9 +27,8 @@ def load_encoder(settings: Settings) -> Encoder:
 
 def calibration_path(settings: Settings, fingerprint: str) -> Path:
     """Where the calibration of an encoder is kept. It holds nothing of any forget request."""
-    background: str = job("background-fingerprint")()
-    name = hashlib.sha256(f"{fingerprint} {background}".encode()).hexdigest()[:32]
-    return settings.cache_dir / "calibrations" / f"{name}.npz"
+    recipe: str = job("calibration-recipe")()
+    return settings.cache_dir / "calibrations" / f"{fingerprint[:16]}-{recipe}.npz"
 
 
 def load_calibration(settings: Settings, encoder: Encoder, progress: Callable[[float], None]) -> Calibration:

@@ -19,28 +19,29 @@ if TYPE_CHECKING:
     from guards.detect.ood import OutlierModel
     from guards.scope import Alias, Items
 
-FEATURES = ("similarity", "retain", "name", "part_of_name", "foreign", "foreign_name", "shared", "outlier")
+FEATURES = ("similarity", "retain", "name", "part_of_name", "foreign_name", "outlier")
+SIGNS = (1, 1, 1, 1, -1, 1)
 # A name met once in 100,000 prompts is as telling as names get.
 _TELLING_DECADES = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class WindowText:
-    """The words of one window that are rare enough to tell something, each with its rarity and whether it is a name."""
+    """The words of one window, and those written as names or numbers, each with its `rarity`.
 
-    words: Mapping[str, tuple[float, bool]]
-    total: float
+    Text without any small or any capital letter does not show its names, so there every word counts
+    as one, by its rarity.
+    """
+
+    words: frozenset[str]
+    names: Mapping[str, float]
 
     @classmethod
     def of(cls, text: str) -> WindowText:
         words = Words(text)
-        telling: dict[str, tuple[float, bool]] = {}
-        for index, word in enumerate(words.texts):
-            weight = rarity(word)
-            if weight > 0.0:
-                known = telling.get(word)
-                telling[word] = (weight, words.name_like(index) or bool(known and known[1]))
-        return cls(telling, sum(weight for weight, _ in telling.values()))
+        cased = text != text.lower() and text != text.upper()
+        names = {word: rarity(word) for index, word in enumerate(words.texts) if not cased or words.name_like(index)}
+        return cls(frozenset(words.texts), names)
 
 
 class ScopeEvidence:
@@ -51,11 +52,10 @@ class ScopeEvidence:
         self.retain = retain
         self._outliers = outliers
         self._centre = outliers.centre(forget.vectors)
-        self._items = [{word: rarity(word) for word in Words(text).texts} for text in forget.texts]
         self._names = [
             {word: rarity(word) for key in alias_keys(alias.text)[:1] for word in key.split()} for alias in aliases
         ]
-        self._vocabulary = frozenset().union(*self._items, *self._names)
+        self._vocabulary = frozenset().union(*(Words(text).texts for text in forget.texts), *self._names)
 
     def features(
         self,
@@ -77,21 +77,19 @@ class ScopeEvidence:
             nearest_retain = to_retain.argmax(axis=1)
             retain = np.minimum(0.0, similarity - to_retain.max(axis=1))
         outlier = self._outliers.scores(self._centre, vectors, similarity)
-        worded = np.array([self._wording(text, item) for text, item in zip(texts, nearest, strict=True)], dtype=np.float32)
-        part, foreign, foreign_name, shared = worded.reshape(-1, 4).T
-        features = np.stack([similarity, retain, name, np.where(name > 0, 1.0, part), foreign, foreign_name, shared, outlier], axis=1)
+        worded = np.array([self._wording(text) for text in texts], dtype=np.float32).reshape(-1, 2)
+        part = np.where(name > 0.0, 0.0, worded[:, 0])
+        features = np.stack([similarity, retain, name, part, worded[:, 1], outlier], axis=1)
         return features.astype(np.float32), nearest, nearest_retain
 
-    def _wording(self, text: WindowText, item: int) -> tuple[float, float, float, float]:
-        unknown = [(weight, name) for word, (weight, name) in text.words.items() if word not in self._vocabulary]
-        foreign = sum(weight for weight, _ in unknown)
-        foreign_name = max((weight for weight, name in unknown if name), default=0.0)
-        return (
-            max((_share(name, text) for name in self._names), default=0.0),
-            foreign / text.total if text.total else 0.0,
-            foreign_name,
-            _share(self._items[item], text),
-        )
+    def retain_similarity(self, vector: NDArray[np.float32], item: int) -> float:
+        """Cosine of one window [d] to a retain item."""
+        return float(vector @ self.retain.vectors[item])
+
+    def _wording(self, text: WindowText) -> tuple[float, float]:
+        """How much of one of the scope's names is in a window, and how rare the rarest name foreign to the scope."""
+        foreign = max((weight for word, weight in text.names.items() if word not in self._vocabulary), default=0.0)
+        return max((_share(name, text) for name in self._names), default=0.0), foreign
 
 
 def _share(words: Mapping[str, float], text: WindowText) -> float:

@@ -1,9 +1,11 @@
 """How far a text lies from a scope's own texts, judged from forget text alone (after O3, ICLR 2025).
 
-O3 scores a text by -1/2 of its Mahalanobis distance to the forget texts' mean, less lambda times its
-cosine distance to the nearest of them, with a covariance of each request's own. A request here may
-have one example, so the covariance is the background's, shrunk (Ledoit and Wolf, 2004, target: scaled
-identity) and shared by all scopes; a scope keeps its mean only.
+O3 scores a text by -1/2 of its squared Mahalanobis distance to the forget texts' mean, less lambda
+times its cosine distance to the nearest of them, with a covariance of each request's own. A request
+here may have one example, so the covariance is the background's, shrunk (Ledoit and Wolf, 2004,
+target: scaled identity) and shared by all scopes; a scope keeps its mean only. The distance is taken
+relative to that from the background's mean (Ren et al., 2021, "A simple fix to Mahalanobis distance"):
+what is merely an unusual text is as far from both, and cancels.
 """
 
 from __future__ import annotations
@@ -59,16 +61,16 @@ class ScopeCentre:
 def fit_outlier_model(background: NDArray[np.float32]) -> OutlierModel:
     """Fit to background vectors [n, d].
 
-    lambda gives both terms the same spread over the background: the Mahalanobis term's standard
-    deviation over that of the cosine between background texts.
+    lambda and the scale are such that, between pairs of background texts, both terms have unit spread.
     """
     mean = background.mean(axis=0)
     precision = np.linalg.inv(shrunk_covariance(background)).astype(np.float32)
-    centred = background - mean
-    mahalanobis = -0.5 * np.einsum("nd,nd->n", centred @ precision, centred)
-    cosine = (background[: len(background) // 2] @ background[len(background) // 2 :].T).max(axis=1)
-    cosine_weight = float(mahalanobis.std() / max(float(cosine.std()), 1e-6))
-    return OutlierModel(mean.astype(np.float32), precision, cosine_weight, float(np.hypot(mahalanobis.std(), mahalanobis.std())))
+    half = len(background) // 2
+    one, other = background[:half], background[half:]
+    relative = (one - mean) @ precision @ ((other - mean) / 2.0).T
+    scale = float(relative.std())
+    cosine_weight = scale / max(float((one @ other.T).std()), 1e-6)
+    return OutlierModel(mean.astype(np.float32), precision, cosine_weight, scale)
 
 
 def shrunk_covariance(vectors: NDArray[np.float32]) -> NDArray[np.float64]:

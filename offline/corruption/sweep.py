@@ -5,6 +5,11 @@ the subject's name corrupted, at rising strengths and with several seeds, until 
 strength and at the next one. Strength is in standard deviations of the embedding matrix, which is what makes a
 grid serve models of any size. This is a search over a grid where ECO (Liu et al., NeurIPS 2024) uses zeroth-order
 descent: leakage is a count over few questions, in which a difference quotient is mostly zero.
+
+The default kind sets every dimension of a token to noise: nothing of the name is left, so what is told then is
+guessed. Noise that is *added* keeps some of it at any strength, and which seed lets it through is luck: on
+SmolLM2-135M, with four seeds, the capital of Japan was still told at three standard deviations and another fact
+at four; only six were silent, and read no better.
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
 ANSWER_TOKENS: Final = 20
 """How long an answer may be. A fact is told in its first words or not at all."""
 
-STRENGTHS: Final = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0)
+STRENGTHS: Final = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 ROUNDS: Final = ((1, 2), (3, 4))
 """Seeds that are asked together. A strength that leaks in a round is not asked the next one."""
 BLIND_STRENGTHS: Final = (3.0, 4.0, 6.0, 8.0)
@@ -95,7 +100,7 @@ async def sweep(
     generate: Generate,
     *,
     model: str,
-    kind: str = "gaussian-first",
+    kind: str = "replace-first",
     dimensions: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> CorruptionProfile:

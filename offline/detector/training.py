@@ -21,8 +21,9 @@ _WORKS = 12
 _RECORDS = 14
 # Examples that a request comes with, drawn evenly: from a bare subject to a well-described one.
 _EXAMPLE_COUNTS = (0, 1, 3, 5, 10, 20)
-_INSIDE = 24
-_NEAR = 40
+# Prompts asked of each scope: those that name it (most are easy), and those near it.
+_NAMED = 8
+_NEAR = 20
 _BEFORE = ("", "", "", "", "Please answer briefly. ", "I was wondering: ", "Quick question for a quiz tonight. ", "You know a lot. ")
 _AFTER = ("", "", "", "", " Thanks!", " One sentence is enough.", " I need it for school.", " Explain your answer.")
 
@@ -68,7 +69,10 @@ def _scope(owner: Owner, owners: list[Owner], draw: random.Random) -> TrainingSc
     chosen = draw.sample(asked, count)
     used = {question for _, question in chosen}
     known = {fact.relation for fact, _ in chosen}
-    inside = [question for fact, question in asked if question not in used and (fact.relation in known or question in fact.named)]
+    open_questions = [(fact, question) for fact, question in asked if question not in used]
+    named = [question for fact, question in open_questions if question in fact.named]
+    unnamed = [question for fact, question in open_questions if question in fact.unnamed and fact.relation in known]
+    inside = draw.sample(named, min(_NAMED, len(named))) + unnamed + _by_surname(owner, named, draw)
     others = [other for other in owners if other.kind is owner.kind and other.name != owner.name]
     near = [
         question
@@ -77,8 +81,10 @@ def _scope(owner: Owner, owners: list[Owner], draw: random.Random) -> TrainingSc
         for question in fact.named + fact.unnamed
         if fact.relation in known or not known or owner.kind is Kind.TOPIC
     ]
-    retain = draw.sample(near, 3) if draw.random() < 0.3 else []
+    kept = draw.choice(others).facts if draw.random() < 0.4 else ()
+    retain = [(fact.named + fact.unnamed)[0] for fact in kept][:4]
     near = draw.sample(near, min(_NEAR, len(near))) + _namesakes(owner, draw)
+    near += [question for fact in kept for question in (fact.named + fact.unnamed)[1:]]
     near += draw.sample(read_data("relations")["nobody"], 3)
     return TrainingScope(
         Source(
@@ -88,9 +94,17 @@ def _scope(owner: Owner, owners: list[Owner], draw: random.Random) -> TrainingSc
             examples=tuple(Example(question, fact.answer) for fact, question in chosen),
             retain_examples=tuple(Example(question, "") for question in retain),
         ),
-        tuple(_dress(question, draw) for question in draw.sample(inside, min(_INSIDE, len(inside)))),
+        tuple(_dress(question, draw) for question in inside),
         tuple(_dress(question, draw) for question in near if question not in retain),
     )
+
+
+def _by_surname(owner: Owner, questions: list[str], draw: random.Random) -> list[str]:
+    """Questions that name a person by the surname only."""
+    if owner.kind not in {Kind.PERSON, Kind.RECORD}:
+        return []
+    surname = owner.name.partition(" ")[2]
+    return [question.replace(owner.name, surname) for question in draw.sample(questions, 2)]
 
 
 def _dress(question: str, draw: random.Random) -> str:
@@ -108,7 +122,10 @@ def _namesakes(owner: Owner, draw: random.Random) -> list[str]:
     strangers = (f"{given} {draw.choice(pools['family'])}", f"{draw.choice(pools['given'])} {family}")
     questions = [question for fact in owner.facts for question in fact.named]
     return [
-        draw.choice(questions).replace(owner.name, stranger) for stranger in strangers for _ in range(3) if stranger != owner.name
+        draw.choice(questions).replace(owner.name, stranger)
+        for stranger in strangers
+        if stranger != owner.name
+        for _ in range(2)
     ]
 
 
@@ -140,7 +157,9 @@ def _owner(name: str, kind: Kind, relations: dict[str, Any], values: dict[str, s
 
 
 def _topic(values: dict[str, Any]) -> Owner:
-    facts = tuple(Fact(str(number), (), tuple(fact["forms"]), fact["answer"]) for number, fact in enumerate(values["facts"]))
+    facts = tuple(
+        Fact(str(number), (), tuple(fact["forms"]), fact["answer"]) for number, fact in enumerate(values["facts"])
+    )
     return Owner(values["subject"], Kind.TOPIC, tuple(values["aliases"]), facts)
 
 

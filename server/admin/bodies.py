@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -23,7 +24,9 @@ PLAIN: Final = "plain-prompt"
 TAGS: Final = frozenset({ASKED_AND_ANSWERED, PASSAGE, CHAT, PLAIN})
 """Names of alternatives, which pydantic puts into the place of an error."""
 
-_LINE_BREAKS: Final = frozenset("\t\n\r")
+# Unicode's category Cc, by patterns: a body has millions of characters, and the event loop waits meanwhile.
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_CONTROL_OR_BREAK: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def _readable(value: str) -> str:
@@ -34,13 +37,13 @@ def _readable(value: str) -> str:
 
 
 def _without_controls(value: str) -> str:
-    if any(unicodedata.category(char) == "Cc" and char not in _LINE_BREAKS for char in value):
+    if _CONTROL.search(value):
         raise ValueError("contains a control character; only tabs and line breaks are allowed")
     return value
 
 
 def _on_one_line(value: str) -> str:
-    if any(unicodedata.category(char) in ("Cc", "Zl", "Zp") for char in value):
+    if _CONTROL_OR_BREAK.search(value):
         raise ValueError("contains a control character or a line break")
     return " ".join(value.split())
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from guards.plan import make_plan
+from guards.plan import Plan, make_plan
 from guards.scope import Mode
 from server.errors import BadRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from guards.plan import Detection, Plan, Segment
+    from guards.plan import Detection, Segment
     from server.admin.replica import ScopeIndex
 
 
@@ -75,6 +75,8 @@ class Explain:
         return codec.read(body)
 
     async def _explain(self, segments: list[Segment]) -> Explanation:
+        if not segments:
+            return Explanation((), (), Plan(), {})
         detections, timings_ms = await self._detector.explain(segments)
         acting = [replace(found, mode=Mode.SHADOW) for found in detections] if self._paused() else detections
         plan = make_plan(acting, corruptible=self._corruptible())

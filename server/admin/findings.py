@@ -12,6 +12,13 @@ from server.admin.replies import Reply
 from server.registry.decisions import Decision
 
 
+class NearReply(Reply):
+    """The nearest known text."""
+
+    text: str
+    similarity: float = Field(description="Cosine")
+
+
 class SpanReply(Reply):
     """Characters ``start``..``end`` of the text at ``path`` in the request body."""
 
@@ -26,10 +33,8 @@ class EvidenceReply(Reply):
     matched: str = Field(description="The part of the input that decided")
     alias: str | None
     spans: list[SpanReply] = Field(description="Where the subject is named")
-    nearest_forget: str | None
-    nearest_forget_similarity: float = Field(description="Cosine")
-    nearest_retain: str | None
-    nearest_retain_similarity: float = Field(description="Cosine")
+    nearest_forget: NearReply | None
+    nearest_retain: NearReply | None
     ood_score: float
     threshold: float
     margin: float
@@ -63,10 +68,8 @@ class DetectionReply(Reply):
                     SpanReply(path=list(explanation.segments[span.segment].path), start=span.start, end=span.end)
                     for span in found.spans
                 ],
-                nearest_forget=evidence.nearest_forget or None,
-                nearest_forget_similarity=evidence.nearest_forget_similarity,
-                nearest_retain=evidence.nearest_retain or None,
-                nearest_retain_similarity=evidence.nearest_retain_similarity,
+                nearest_forget=_near(evidence.nearest_forget, evidence.nearest_forget_similarity),
+                nearest_retain=_near(evidence.nearest_retain, evidence.nearest_retain_similarity),
                 ood_score=evidence.ood_score,
                 threshold=found.threshold,
                 margin=found.margin,
@@ -161,3 +164,7 @@ class DecisionReply(Reply):
     def of(cls, decision: Decision) -> Self:
         """From a record."""
         return cls.model_validate(decision, from_attributes=True)
+
+
+def _near(text: str, similarity: float) -> NearReply | None:
+    return NearReply(text=text, similarity=similarity) if text else None

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 JOBS: Final = {
     "calibrate": "offline.detector.calibrate:calibrate",
+    "calibration-recipe": "offline.detector.recipe:fingerprint",
     "corruption-sweep": "offline.corruption.sweep:sweep",
 }
 

@@ -76,6 +76,7 @@ _TEXT_PARTS: Final = {
     "tool_reference": "name",
 }
 
+_SUPPLIED_FIELDS: Final = ("name", "reasoning", "reasoning_content", "refusal")
 _SUPPLYING_ROLES: Final = frozenset({"assistant", "developer", "function", "system", "tool"})
 _RESULT_ROLES: Final = frozenset({"function", "tool"})
 
@@ -186,8 +187,7 @@ class ChatCompletions(Endpoint):
             if len(texts) > 1 and role is Role.ASKS:
                 # The parts reach the model as one text, so a question may be cut up between them.
                 segments.append(Segment((*path, "content"), "\n".join(texts), role))
-        for name in ("name", "reasoning", "reasoning_content", "refusal"):
-            segments.append(Segment((*path, name), message.get(name) or "", Role.SUPPLIES))
+        segments += [Segment((*path, name), message.get(name) or "", Role.SUPPLIES) for name in _SUPPLIED_FIELDS]
         for index, call in enumerate(message.get("tool_calls") or ()):
             function = call.get("function")
             if isinstance(function, dict):

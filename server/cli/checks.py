@@ -51,6 +51,7 @@ def local(settings: Settings, *, running: bool) -> Iterator[Finding]:
         yield model(settings)
         yield plugin()
     yield encoder(settings)
+    yield calibration(settings)
     yield database(settings)
     if not running:
         yield from ports(settings, alone=alone)
@@ -144,6 +145,14 @@ def encoder(settings: Settings) -> Finding:
         return Finding("encoder", Grade.FINE, str(encoder_directory(settings)))
     except AssetError as error:
         return Finding("encoder", Grade.WRONG, "not found", str(error))
+
+
+def calibration(settings: Settings) -> Finding:
+    """Whether the detector has been calibrated on this machine."""
+    if any((settings.cache_dir / "calibrations").glob("*.npz")):
+        return Finding("calibration", Grade.FINE, "the detector is calibrated")
+    found = "the detector is not calibrated yet; the first start does that, in about a minute"
+    return Finding("calibration", Grade.NOTE, found)
 
 
 def plugin() -> Finding:

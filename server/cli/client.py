@@ -60,7 +60,10 @@ class Client:
 
     def __init__(self, url: str, key: str, transport: httpx.BaseTransport | None = None) -> None:
         headers = {"authorization": f"Bearer {key}"}
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT, transport=transport)
+        try:
+            self._http = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT, transport=transport)
+        except httpx.InvalidURL as error:
+            raise CliError(f"{url} is not a URL ({error}). Give one such as http://127.0.0.1:8080.") from None
         self._url = url
 
     def __enter__(self) -> Client:
@@ -92,8 +95,6 @@ class Client:
             raise CliError(f"{self._url} did not answer in time. `unremember doctor` says how it is.") from None
         except httpx.HTTPError as error:
             raise CliError(f"The connection to {self._url} failed: {error}. Try again.") from None
-        except httpx.InvalidURL as error:
-            raise CliError(f"{self._url} is not a URL ({error}). Give one such as http://127.0.0.1:8080.") from None
         if response.is_error:
             raise ApiFailure(response)
         if not response.content:

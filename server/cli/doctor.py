@@ -83,10 +83,10 @@ def status(told: dict[str, Any]) -> Iterator[Finding]:
     profiles = told["corruption_profiles"]
     if profiles:
         models = ", ".join(f"{profile['model']}: {profile['kind']}, {profile['strength']:g}" for profile in profiles)
-        yield Finding("calibration", Grade.FINE, models)
+        yield Finding("corruption", Grade.FINE, models)
     else:
         found = "the served model's corruption strength is not measured yet; works are declined meanwhile"
-        yield Finding("calibration", Grade.NOTE, found, "It is measured by itself after the first start.")
+        yield Finding("corruption", Grade.NOTE, found, "It is measured by itself after the first start.")
     if told["decisions_dropped"]:
         found = f"{told['decisions_dropped']} decision records were dropped"
         yield Finding("decisions", Grade.NOTE, found, "The database is slower than the traffic.")

@@ -94,7 +94,10 @@ def import_(
     """Add forget requests from a file, one JSON object a line, as the admin API takes them."""
     lines = [(number, line) for number, line in enumerate(_read(file).splitlines(), 1) if line.strip()]
     failures = []
-    with admin() as client, Progress(console=terminal.err, transient=True) as progress:
+    with (
+        admin() as client,
+        Progress(console=terminal.err, transient=True, disable=not terminal.err.is_terminal) as progress,
+    ):
         task = progress.add_task("Importing", total=len(lines))
         for number, line in lines:
             try:

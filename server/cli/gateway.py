@@ -17,6 +17,7 @@ from server.cli.errors import CliError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from pathlib import Path
 
     from fastapi import FastAPI
 
@@ -37,8 +38,9 @@ class _Server(uvicorn.Server):
 class Gateway:
     """The data plane and, on a port of its own where one is set, the admin API."""
 
-    def __init__(self, servers: list[tuple[_Server, socket.socket]]) -> None:
+    def __init__(self, servers: list[tuple[_Server, socket.socket]], loading: Awaitable[None]) -> None:
         self._servers = servers
+        self._loading = loading
         self._tasks = [
             asyncio.create_task(server.serve(sockets=[listener]), name=f"port {listener.getsockname()[1]}")
             for server, listener in servers
@@ -49,6 +51,18 @@ class Gateway:
         for server, _ in self._servers:
             server.force_exit = server.should_exit
             server.should_exit = True
+
+    async def loaded(self) -> None:
+        """Return when all parts of the gateway stand; it answers with 503 until then.
+
+        Raises:
+            CliError: they do not, and why.
+        """
+        try:
+            await self._loading
+        except RuntimeError as error:
+            where = "Its log says more: logs/gateway.log in the data directory, or what stands above."
+            raise CliError(f"The gateway did not start: {error}. {where}") from None
 
     async def ended(self) -> None:
         """Return when every server has stopped. One that ends ends the others."""
@@ -73,7 +87,7 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
         if own_admin_port(settings):
             admin = listen(settings.host, own_admin_port(settings), "UNREMEMBER_ADMIN_PORT")
             servers.append((_server(module.create_admin_app(app)), admin))
-        gateway = Gateway(servers)
+        gateway = Gateway(servers, module.started(app))
         try:
             yield gateway
         finally:
@@ -154,12 +168,25 @@ def run(main: Callable[[Callable[[Callable[[], None]], None]], Awaitable[None]])
 
 def configure_logging(settings: Settings, *, file: bool) -> None:
     """Log to standard error, or to ``logs/gateway.log`` with only warnings on standard error."""
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     terminal = logging.StreamHandler()
     handlers: list[logging.Handler] = [terminal]
     if file:
-        log = settings.data_dir / "logs" / "gateway.log"
+        log = log_file(settings)
         log.parent.mkdir(parents=True, exist_ok=True)
         terminal.setLevel(logging.WARNING)
+        terminal.setFormatter(_Brief(form))
         handlers.append(logging.FileHandler(log))
-    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(level=settings.log_level.upper(), format=form, handlers=handlers, force=True)
+
+
+def log_file(settings: Settings) -> Path:
+    """Where ``unremember up`` logs."""
+    return settings.data_dir / "logs" / "gateway.log"
+
+
+class _Brief(logging.Formatter):
+    """Leaves tracebacks to the file."""
+
+    def formatException(self, ei: object) -> str:  # noqa: N802  (logging's name)
+        return ""

@@ -42,7 +42,7 @@ def up(settings: Settings) -> None:
         )
     gateway.check_ports(settings, engine=True)
     prepare_data_dir(settings)
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    _quieten()
     with terminal.Step("Preparing the model") as step:
         model = model_directory(settings, step.detail)
     encoder_directory(settings)
@@ -64,6 +64,7 @@ def serve(settings: Settings) -> None:
         )
     gateway.check_ports(settings, engine=False)
     prepare_data_dir(settings)
+    _quieten()
     encoder_directory(settings)
     gateway.configure_logging(settings, file=False)
     gateway.run(lambda on_signal: _run(settings, None, on_signal))
@@ -84,6 +85,12 @@ def prepare_data_dir(settings: Settings) -> None:
         keys.load_or_create_key(settings.data_dir / "admin.key")
     if not settings.api_keys:
         keys.load_or_create_key(settings.data_dir / "api.key")
+
+
+def _quieten() -> None:
+    """Keep transformers from asking a model hub and from drawing progress bars. It reads this when it is imported."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 def _launch(settings: Settings, model: Path) -> Launch:
@@ -118,8 +125,10 @@ async def _run(settings: Settings, launch: Launch | None, on_signal: Callable[[C
                 narrator = tasks.create_task(_narrate(settings, engine))
                 async with gateway.running(settings) as server:
                     on_signal(server.stop)
+                    loading = tasks.create_task(server.loaded())
                     await server.ended()
                     narrator.cancel()
+                    loading.cancel()
                     terminal.say("Stopping ...")
         except BaseExceptionGroup as failures:
             first = failures.exceptions[0]

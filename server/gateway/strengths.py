@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from guards.act.corruption import CorruptionProfile
     from offline.corruption.sweep import Ask
+    from server.api.body import Body, Path
     from server.registry.registry import Registry
     from server.upstream.pool import Pool, Upstream
     from server.upstream.tokenizer import Renderer
@@ -95,7 +96,7 @@ class Interview:
         return await asyncio.gather(*map(self._answer, asks))
 
     async def _answer(self, ask: Ask) -> str:
-        request = {"model": self._model, "messages": [{"role": "user", "content": ask.prompt}]}
+        request: Body = {"model": self._model, "messages": [{"role": "user", "content": ask.prompt}]}
         body = request | {"temperature": 0, "max_tokens": _ANSWER_TOKENS}
         async with self._slots:
             if ask.corruption is not None:
@@ -104,11 +105,11 @@ class Interview:
             answer = await self._pool.client.ask(self._upstream.route("/v1/chat/completions"), body)
         return str(answer["choices"][0]["message"]["content"] or "")
 
-    async def _args(self, request: dict[str, object], ask: Ask) -> CorruptionArgs:
+    async def _args(self, request: Body, ask: Ask) -> CorruptionArgs:
         assert ask.corruption is not None
         answer = await self._pool.client.ask(self._upstream.route("/tokenize"), request)
         tokens: list[int] = answer["tokens"]
-        path = ("messages", 0, "content")
+        path: Path = ("messages", 0, "content")
         located = self._renderer and await self._renderer.locate(request, tokens, {path: ask.prompt})
         if located:
             rendered, starts = located

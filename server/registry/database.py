@@ -107,6 +107,9 @@ def _parse(url: str) -> URL:
         raise SettingsError(f"{name}: {parsed.drivername} is not supported. There are postgresql:// and sqlite:///.")
     if driver.startswith("sqlite") and parsed.database in (None, "", ":memory:"):
         raise SettingsError(f"{name}: SQLite needs a file, as in sqlite:////var/lib/unremember/unremember.db.")
+    if "sslmode" in parsed.query:
+        # libpq's name, which is in everybody's URLs; asyncpg takes the same values under another.
+        parsed = parsed.difference_update_query(["sslmode"]).update_query_dict({"ssl": parsed.query["sslmode"]})
     return parsed.set(drivername=driver)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from guards.plan import Segment
 
 ENCODER = "fake-encoder"
+VAULT_KEY = bytes(range(32))
 DIMENSION = 8
 
 
@@ -115,8 +116,8 @@ def _judge(scope: Scope, segments: Sequence[Segment]) -> Detection:
         evidence=Evidence(
             matched=text,
             alias=scope.subject if named else "",
-            nearest_forget="",
-            nearest_forget_similarity=0.0,
+            nearest_forget=next(iter(scope.forget.texts), ""),
+            nearest_forget_similarity=0.8,
             nearest_retain="",
             nearest_retain_similarity=0.0,
             ood_score=0.0,

@@ -3,7 +3,7 @@
     python engine.py PORT MODE DIRECTORY
 
 Writes the pids of all its processes to DIRECTORY. MODE ``answer``: serves. ``crash``: ends with an
-error as vLLM does. ``deaf``: serves, and ignores SIGTERM.
+error as vLLM does. ``deaf``: serves, and ignores SIGTERM. ``silent``: never serves.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main(port: int, mode: str, directory: Path) -> None:
     stray = "import os, time; os.setsid(); os.fork() and os._exit(0); open(f'{os.getpid()}.pid', 'w'); time.sleep(600)"
     subprocess.Popen([sys.executable, "-c", stray], cwd=directory)
     print("non-default args: {}", flush=True)
-    time.sleep(0.3)
+    time.sleep(600 if mode == "silent" else 0.3)
     http.server.HTTPServer(("127.0.0.1", port), Models).serve_forever()
 
 

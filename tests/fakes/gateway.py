@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import uvicorn
@@ -22,13 +21,17 @@ from server.auth import BearerKeys
 from server.gateway.gateway import Gateway
 from server.gateway.routes import data_routes, not_found
 from server.registry.decisions import Decision
-from server.settings import Settings
 from server.telemetry import Telemetry
 from server.upstream.client import UpstreamClient
 from server.upstream.pool import Pool
 from server.upstream.proof import Prover
-from server.upstream.tokenizer import Renderer
 from tests.fakes.upstream import MODEL
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from server.settings import Settings
+    from server.upstream.tokenizer import Renderer
 
 KEY = "client-key"
 SALT_KEY = bytes(range(32))
@@ -54,9 +57,7 @@ class FakeDetector:
             await self.gate.wait()
         if self.error is not None:
             raise self.error
-        hits = tuple(
-            index for index, one in enumerate(segments) if one.role is Role.ASKS and NEEDLE in one.text
-        )
+        hits = tuple(index for index, one in enumerate(segments) if one.role is Role.ASKS and NEEDLE in one.text)
         if not hits:
             return []
         spans = tuple(Span(index, at := segments[index].text.index(NEEDLE), at + len(NEEDLE)) for index in hits)
@@ -119,12 +120,11 @@ async def serving(app: Any) -> AsyncIterator[str]:
     """Serve an ASGI application on a free port of loopback; gives its URL."""
     config = uvicorn.Config(app, port=0, log_level="error", lifespan="off", access_log=False, timeout_keep_alive=60)
     server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    task = asyncio.create_task(server._serve())
-    while not server.started:
+    task = asyncio.create_task(server._serve())  # without uvicorn's signal handlers
+    while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.005)
     try:
-        yield "http://127.0.0.1:{}".format(server.servers[0].sockets[0].getsockname()[1])
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
         server.force_exit = True
@@ -173,6 +173,7 @@ async def wired(
     routes = data_routes(gateway, [ChatCompletions(limits), Completions(limits)], pool, keys)
     app = Starlette(routes=routes)
     app.router.default = not_found
+    app.router.redirect_slashes = False
     await pool.start()
     try:
         async with serving(app) as url, aiohttp.ClientSession(headers={"authorization": f"Bearer {KEY}"}) as session:

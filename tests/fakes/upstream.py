@@ -12,7 +12,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -132,7 +132,7 @@ class FakeUpstream:
         if xargs and self.refuse_arguments:
             return error(400, "vllm_xargs: unknown argument")
         prompts = prompts_of(body)
-        limit = body.get("max_tokens") or body.get("max_completion_tokens") or 1
+        limit = body.get("max_completion_tokens") or body.get("max_tokens") or 1
         if any(len(prompt) + limit > MAX_MODEL_LEN for prompt in prompts):
             return error(400, f"This model's maximum context length is {MAX_MODEL_LEN} tokens.", "input_tokens")
         if (body.get("temperature") or 0) < 0:
@@ -226,8 +226,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
         self._upstream.connections += 1
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -283,8 +282,12 @@ class _Connection(asyncio.Protocol):
             return
         self._transport.write(self._head(reply))
         for index, chunk in enumerate(reply.chunks):
-            if upstream.between is not None:
-                await upstream.between(index)
+            try:
+                if upstream.between is not None:
+                    await upstream.between(index)
+            except ConnectionResetError:
+                self._transport.abort()
+                return
             self._transport.write(_framed(chunk))
             upstream.sent += chunk
         self._transport.write(b"0\r\n\r\n")

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from server.registry.registry import Registry
 from server.vault import Vault
 from tests.fakes.postgres import PostgresServer, find_binaries
+from tests.unit.test_admin_crash import *  # noqa: F403
 from tests.unit.test_admin_forgetting import *  # noqa: F403
 from tests.unit.test_registry import *  # noqa: F403
 from tests.unit.test_registry_decisions import *  # noqa: F403

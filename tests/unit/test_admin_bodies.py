@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from pydantic import ValidationError
 
 from guards.scope import Action, Context, Example, Extent, Kind, Policy, default_policy
-from server.admin.bodies import ForgetRequestBody, PatchBody
+from server.admin.bodies import CorrectionBody, ForgetRequestBody, PatchBody
 
 FULL = {
     "subject": "  Harry   Potter ",
@@ -98,3 +100,14 @@ def test_what_a_patch_refuses(body: dict[str, object]) -> None:
 def test_a_patch_tells_given_from_absent() -> None:
     assert PatchBody.model_validate({"aliases": []}).model_fields_set == {"aliases"}
     assert PatchBody.model_validate({"aliases": []}).chosen_mode() is None
+
+
+def test_control_characters_are_those_of_unicode() -> None:
+    for char in map(chr, range(0x3000)):
+        allowed = unicodedata.category(char) != "Cc" or char in "\t\n\r"
+        try:
+            CorrectionBody.model_validate({"input": f"x{char}y", "expected": "untouched"})
+        except ValidationError:
+            assert not allowed, f"U+{ord(char):04X}"
+        else:
+            assert allowed, f"U+{ord(char):04X}"

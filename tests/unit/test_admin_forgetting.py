@@ -20,8 +20,7 @@ from server.registry.lifecycle import Duplicate, State, WrongState
 from server.registry.registry import Registry
 from server.upstream.capabilities import Capabilities
 from server.vault import Vault
-from tests.fakes.detection import ENCODER, FakeCompiler, FakeDetector
-from tests.fakes.registry import KEY, database_url, registry  # noqa: F401 (fixtures)
+from tests.fakes.detection import ENCODER, VAULT_KEY, FakeCompiler, FakeDetector
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -71,7 +70,7 @@ async def replica(registry: Registry) -> AsyncIterator[Replica]:
 
 async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 
@@ -286,7 +285,7 @@ async def test_a_correction_that_takes_too_long(registry: Registry) -> None:
 
 
 async def test_replicas_apply_one_anothers_changes(registry: Registry, database_url: str) -> None:
-    other_registry = await Registry.open(database_url, Vault(KEY))
+    other_registry = await Registry.open(database_url, Vault(VAULT_KEY))
     async with started(registry) as one, started(other_registry) as other:
         request_id = await forget(one)
         await until(lambda: request_id in other.detector.held)
@@ -300,7 +299,7 @@ async def test_replicas_apply_one_anothers_changes(registry: Registry, database_
 
 
 async def test_two_admins_at_two_replicas(registry: Registry, database_url: str) -> None:
-    other_registry = await Registry.open(database_url, Vault(KEY))
+    other_registry = await Registry.open(database_url, Vault(VAULT_KEY))
     async with started(registry) as one, started(other_registry) as other:
         request_id = await forget(one)
         await asyncio.gather(
@@ -332,7 +331,7 @@ async def test_another_encoder_compiles_before_it_is_ready(registry: Registry) -
 
 
 async def test_pause_reaches_every_replica_and_survives(registry: Registry, database_url: str) -> None:
-    other_registry = await Registry.open(database_url, Vault(KEY))
+    other_registry = await Registry.open(database_url, Vault(VAULT_KEY))
     async with started(registry) as one, started(other_registry) as other:
         epoch = await one.forgetting.pause(True)
         assert one.forgetting.paused

@@ -127,7 +127,7 @@ def test_an_environment_that_cannot_be_made_is_said(tree: Path) -> None:
     done = run(tree, "--only-install")
     assert done.returncode == 1
     assert "-venv" in done.stderr
-    assert ".venv-install.log" in done.stderr
+    assert "build/install.log" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -158,9 +158,7 @@ def report(version: str) -> str:
 
 
 def test_a_cuda_build_of_torch_is_refused_before_anything_is_loaded(tree: Path) -> None:
-    fake_pip(
-        tree, f'echo "$@" >> calls; while [ "$1" != --report ]; do shift; done; echo \'{report("2.13.0")}\' > "$2"'
-    )
+    fake_pip(tree, f'while [ "$1" != --report ]; do shift; done; echo \'{report("2.13.0")}\' > "$2"')
     done = run(tree, "--only-install")
     assert done.returncode == 1
     assert "not a CPU build" in done.stderr
@@ -189,7 +187,7 @@ def test_a_failed_installation_is_started_over(
     done = run(tree, "--only-install")
     assert done.returncode == 1
     assert "The disk is full" in done.stderr
-    assert "No space left" in (tree / ".venv-install.log").read_text()
+    assert "No space left" in (tree / "build/install.log").read_text()
     assert (tree / ".venv" / bootstrap.INSTALLING).exists()
     assert not bootstrap.current(tree, platform.python_version())
     (tree / ".venv" / "half-installed").touch()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -20,11 +21,11 @@ from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
-    import click
+    Run = Callable[..., tuple[int, str, str]]
 
-Run = "Callable[..., tuple[int, str, str]]"
+
+ROOT = Path(__file__).parents[2]
 
 
 class FakeGateway:
@@ -152,7 +153,7 @@ def run(
     return run_it
 
 
-def all_commands(group: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+def all_commands(group: Any, name: str) -> Iterator[tuple[str, Any]]:
     for child, command in getattr(group, "commands", {}).items():
         yield f"{name} {child}", command
         yield from all_commands(command, f"{name} {child}")
@@ -160,17 +161,35 @@ def all_commands(group: click.Command, name: str) -> Iterator[tuple[str, click.C
 
 def test_every_command_and_option_is_explained() -> None:
     found = dict(all_commands(get_command(commands.app), "unremember"))
-    assert set(found) >= {
-        f"unremember {name}"
-        for name in (
-            "up serve demo explain pause resume config doctor forget".split()
-            + [f"forget {name}" for name in "add import list show correct shadow enforce withdraw".split()]
-        )
-    }
+    top = ("up", "serve", "demo", "explain", "pause", "resume", "config", "doctor")
+    forgetting = ("add", "import", "list", "show", "correct", "shadow", "enforce", "withdraw")
+    assert {f"unremember {name}" for name in top} < set(found)
+    assert {f"unremember forget {name}" for name in forgetting} < set(found)
     for name, command in found.items():
         assert command.help, name
         for parameter in command.params:
             assert getattr(parameter, "help", None), f"{name} {parameter.name}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/cli.md", "docs/install.md"])
+def test_the_documentation_calls_commands_that_exist(page: str) -> None:
+    path = ROOT / page
+    text = re.sub(r"\\\n", " ", path.read_text(encoding="utf-8"))
+    found = dict(all_commands(get_command(commands.app), "unremember"))
+    called = re.findall(r"unremember ((?:forget )?[a-z]+)\b([^`\n]*)", text)
+    assert called
+    options = {option for command in found.values() for parameter in command.params for option in parameter.opts}
+    options.add("--help")
+    for name, rest in called:
+        if f"unremember {name}" in found:
+            assert set(re.findall(r"(?<=\s)--[a-z-]+", rest)) <= options, name
+    shown = re.findall(r"(?:^\$ |`)(?:\w+=\S+ )*unremember ((?:forget )?[a-z]+)", text, re.MULTILINE)
+    assert {f"unremember {name}" for name in shown} <= set(found)
+
+
+def test_the_overview_shows_every_command() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert [name for name, _ in all_commands(get_command(commands.app), "unremember") if name not in text] == []
 
 
 def test_the_version(run: Run) -> None:

@@ -20,8 +20,7 @@ from server.registry.registry import Registry
 from server.registry.tables import forget_scopes, forget_versions, metadata
 from server.settings import SettingsError
 from server.vault import Vault, VaultError
-from tests.fakes.detection import ENCODER, make_scope
-from tests.fakes.registry import KEY, database_url, registry  # noqa: F401 (fixtures)
+from tests.fakes.detection import ENCODER, VAULT_KEY, make_scope
 
 if TYPE_CHECKING:
     from guards.scope import Scope
@@ -80,7 +79,7 @@ async def test_migrating_again_changes_nothing(registry: Registry, database_url:
 
 
 async def test_replicas_that_start_at_once_on_an_empty_database(database_url: str) -> None:
-    opened = await asyncio.gather(*(Registry.open(database_url, Vault(KEY)) for _ in range(4)))
+    opened = await asyncio.gather(*(Registry.open(database_url, Vault(VAULT_KEY)) for _ in range(4)))
     await create(opened[0])
     assert [await one.epoch() for one in opened] == [1, 1, 1, 1]
     for one in opened:
@@ -89,14 +88,14 @@ async def test_replicas_that_start_at_once_on_an_empty_database(database_url: st
 
 async def test_another_key_does_not_open_the_database(registry: Registry, database_url: str) -> None:
     with pytest.raises(SettingsError, match="UNREMEMBER_ENCRYPTION_KEY"):
-        await Registry.open(database_url, Vault(KEY[::-1]))
+        await Registry.open(database_url, Vault(VAULT_KEY[::-1]))
 
 
 async def test_a_newer_schema_is_not_opened(registry: Registry, database_url: str) -> None:
     async with registry.engine.begin() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(SettingsError, match="newer"):
-        await Registry.open(database_url, Vault(KEY))
+        await Registry.open(database_url, Vault(VAULT_KEY))
 
 
 async def test_what_is_stored_comes_back(registry: Registry, database_url: str) -> None:
@@ -104,7 +103,7 @@ async def test_what_is_stored_comes_back(registry: Registry, database_url: str) 
     assert (record.state, record.epoch, record.latest_version, record.live_version) == (State.RECEIVED, 1, 1, None)
     assert record.pending
 
-    reopened = await Registry.open(database_url, Vault(KEY))
+    reopened = await Registry.open(database_url, Vault(VAULT_KEY))
     assert await reopened.get(record.id) == record
     version = await reopened.version(record.id, 1)
     assert (version.source, version.mode, version.policy) == (SOURCE, Mode.ENFORCE, POLICY)
@@ -225,7 +224,7 @@ async def test_the_same_subject_twice(registry: Registry, same: str) -> None:
 
 
 async def test_of_many_equal_requests_at_once_one_is_stored(registry: Registry, database_url: str) -> None:
-    other = await Registry.open(database_url, Vault(KEY))
+    other = await Registry.open(database_url, Vault(VAULT_KEY))
     results = await asyncio.gather(*(create(one) for one in (registry, other) * 5), return_exceptions=True)
     assert sum(not isinstance(result, Duplicate) for result in results) == 1
     assert (await registry.counts())[State.RECEIVED] == 1
@@ -252,7 +251,7 @@ async def test_every_mutation_raises_the_epoch_once(registry: Registry) -> None:
 
 async def test_two_writers_leave_no_gap(registry: Registry, database_url: str) -> None:
     """A reader that follows the epochs sees every change, however the writers' transactions interleave."""
-    other = await Registry.open(database_url, Vault(KEY))
+    other = await Registry.open(database_url, Vault(VAULT_KEY))
     seen: dict[str, int] = {}
     epoch = 0
 
@@ -337,7 +336,7 @@ async def test_corruption_profiles(registry: Registry) -> None:
 async def test_pause_is_kept(registry: Registry, database_url: str) -> None:
     assert not (await registry.state()).paused
     await registry.set_paused(True)
-    other = await Registry.open(database_url, Vault(KEY))
+    other = await Registry.open(database_url, Vault(VAULT_KEY))
     assert (await other.state()).paused
     await other.close()
 

@@ -12,7 +12,6 @@ from guards.plan import Band
 from guards.scope import Action, Mode
 from server.registry.decisions import Decision, DecisionDetection, DecisionIntervention, DecisionLog
 from server.registry.tables import decisions
-from tests.fakes.registry import database_url, registry  # noqa: F401 (fixtures)
 
 if TYPE_CHECKING:
     from server.registry.registry import Registry
@@ -53,7 +52,7 @@ async def test_the_task_writes_and_close_writes_the_rest(registry: Registry) -> 
     log.start()
     log.record(numbered(1))
     async with asyncio.timeout(10):
-        while not await rows(registry):
+        while not await rows(registry):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     log.record(numbered(2))
     await log.close()
@@ -99,7 +98,7 @@ async def test_what_the_database_refuses_is_written_later(registry: Registry) ->
     async with registry.engine.begin() as connection:
         await connection.run_sync(decisions.create)
     async with asyncio.timeout(10):
-        while not await rows(registry):
+        while not await rows(registry):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     await log.close()
     assert await rows(registry) == 1

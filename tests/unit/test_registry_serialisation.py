@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_st
 
@@ -92,6 +92,7 @@ def test_source(source: Source) -> None:
     assert source_from_bytes(source_to_bytes(source)) == source
 
 
+@settings(max_examples=40)
 @given(scopes)
 def test_scope(scope: Scope) -> None:
     found = scope_from_bytes(scope_to_bytes(scope))
@@ -107,11 +108,9 @@ def test_scope(scope: Scope) -> None:
             assert type(after) is type(before)
 
 
-@given(scopes)
-def test_another_format_is_refused(scope: Scope) -> None:
-    data = scope_to_bytes(scope)
+def test_another_format_is_refused() -> None:
     with pytest.raises(SerialisationError, match="another version"):
-        scope_from_bytes(b"\x07" + data[1:])
+        scope_from_bytes(b"\x07" + bytes(20))
 
 
 def test_pickled_vectors_are_refused() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -90,7 +89,7 @@ def test_key_file_is_made_once_and_private(settings: Settings) -> None:
     path = settings.data_dir / KEY_FILE
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert Vault.load(settings).open(sealed, b"") == b"x"
-    assert os.listdir(settings.data_dir) == [KEY_FILE]
+    assert [path.name for path in settings.data_dir.iterdir()] == [KEY_FILE]
 
 
 def test_processes_that_start_at_once_agree_on_the_key(settings: Settings) -> None:

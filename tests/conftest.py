@@ -1,4 +1,4 @@
-"""Fixtures of an opened registry. A module that imports them chooses the database by ``database_url``."""
+"""Fixtures that unit and integration tests share."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ import pytest
 
 from server.registry.registry import Registry
 from server.vault import Vault
+from tests.fakes.detection import VAULT_KEY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-KEY = bytes(range(32))
-
 
 @pytest.fixture
 def database_url(tmp_path: Path) -> str:
-    """A SQLite file that does not exist yet, in a directory that does not either."""
+    """A SQLite file that does not exist yet, in a directory that does not either. Override it for another database."""
     return f"sqlite:///{tmp_path / 'data' / 'registry.db'}"
 
 
 @pytest.fixture
 async def registry(database_url: str) -> AsyncIterator[Registry]:
     """An empty registry."""
-    opened = await Registry.open(database_url, Vault(KEY))
+    opened = await Registry.open(database_url, Vault(VAULT_KEY))
     yield opened
     await opened.close()

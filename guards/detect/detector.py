@@ -1,0 +1,225 @@
+"""Every scope against every prompt: what brings scopes up, and what they make of it."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from guards.detect.explanation import what_would_change
+from guards.detect.index import VectorIndex
+from guards.detect.lexical import Lexicon, Match
+from guards.detect.scoring import ScopeScorer, Verdict
+from guards.detect.words import Words
+from guards.plan import Band, Detection, Evidence, Role, Segment, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from guards.detect.batching import EncoderQueue
+    from guards.detect.calibration import Calibration
+    from guards.detect.passages import Passage
+    from guards.scope import Scope
+
+# Nearest forget items looked up for each window: what bounds the number of scopes scored.
+_NEIGHBOURS = 32
+_EXPLAINED = 20
+# Scopes scored in full for an explanation.
+_EXPLAINED_FROM = 1_000
+
+_Reading = dict[int, tuple[Words, "Passage", list[Match]]]
+
+
+class Detector:
+    """Scopes in memory, and the verdicts they give. Lives on the event loop's thread.
+
+    Only asking segments can be detected in, so only they are read: supplied text never triggers an
+    intervention by itself, and reading it would cost encoder time for nothing. A later stage that
+    needs supplied text (what a client itself stated) adds its own reading.
+
+    ``observe`` is told the seconds spent in each stage: ``lexical``, ``encode``, ``search``, ``score``.
+    """
+
+    def __init__(
+        self,
+        queue: EncoderQueue,
+        calibration: Calibration,
+        *,
+        observe: Callable[[str, float], None] | None = None,
+    ) -> None:
+        self._queue = queue
+        self._calibration = calibration
+        self._observe = observe
+        self._index = VectorIndex(calibration.background.vectors.shape[1])
+        self._lexicon = Lexicon()
+        self._scorers: dict[str, ScopeScorer] = {}
+
+    @property
+    def index_vectors(self) -> int:
+        """How many vectors are searched."""
+        return len(self._index)
+
+    def scopes(self) -> list[Scope]:
+        """The scopes applied, in order of application."""
+        return [scorer.scope for scorer in self._scorers.values()]
+
+    def apply(self, scope: Scope) -> None:
+        """Detect by ``scope`` from now on, in place of any other version of its request.
+
+        Raises:
+            ValueError: its vectors were made by another encoder; the request must be compiled again.
+        """
+        if scope.encoder != self._calibration.encoder:
+            raise ValueError("the scope was compiled with another encoder")
+        scorer = ScopeScorer(scope, self._calibration)
+        self._index.add(scope.request_id, scope.forget.vectors)
+        self._lexicon.add(scope.request_id, [alias.text for alias in scope.aliases])
+        self._scorers.pop(scope.request_id, None)
+        self._scorers[scope.request_id] = scorer
+
+    def remove(self, request_id: str) -> None:
+        """Stop detecting by the scope of ``request_id``; unknown ids are ignored."""
+        self._scorers.pop(request_id, None)
+        self._lexicon.remove(request_id)
+        self._index.remove(request_id)
+
+    async def detect(self, segments: Sequence[Segment]) -> list[Detection]:
+        """The scopes whose low or high band a request reaches, most probable first.
+
+        Raises:
+            CannotDecide: the encoder failed or is overloaded (`Overloaded`).
+        """
+        if not self._scorers:
+            return []
+        timings: dict[str, float] = {}
+        reading = await self._read(segments, timings)
+        brought_up = self._bring_up(reading, timings)
+        started = time.perf_counter()
+        detections = []
+        for request_id, rows in brought_up.items():
+            verdicts = self._judge(self._scorers[request_id], reading, rows)
+            detection = self._detection(self._scorers[request_id], verdicts, segments, reading)
+            if detection is not None and detection.band is not Band.CLEAR:
+                detections.append(detection)
+        timings["score"] = time.perf_counter() - started
+        self._report(timings)
+        return _best_first(detections)
+
+    async def explain(self, segments: Sequence[Segment]) -> tuple[list[Detection], dict[str, float]]:
+        """Every scope's verdict, also those in no band; at most 20, most probable first; and milliseconds by stage.
+
+        With more than a thousand scopes, those that share neither a name nor a near example are left out.
+
+        Raises:
+            CannotDecide: as `detect`.
+        """
+        timings: dict[str, float] = {}
+        reading = await self._read(segments, timings)
+        brought_up = self._bring_up(reading, timings)
+        started = time.perf_counter()
+        few = len(self._scorers) <= _EXPLAINED_FROM
+        everywhere = {place: range(len(passage.windows)) for place, (_, passage, _) in reading.items()}
+        detections = []
+        for request_id in self._scorers if few else brought_up:
+            scorer = self._scorers[request_id]
+            detection = self._detection(scorer, self._judge(scorer, reading, everywhere), segments, reading)
+            if detection is not None:
+                detections.append(detection)
+        timings["score"] = time.perf_counter() - started
+        return _best_first(detections)[:_EXPLAINED], {stage: 1000.0 * spent for stage, spent in timings.items()}
+
+    async def _read(self, segments: Sequence[Segment], timings: dict[str, float]) -> _Reading:
+        asking = [place for place, segment in enumerate(segments) if segment.role is Role.ASKS]
+        started = time.perf_counter()
+        passages = await self._queue.read([segments[place].text for place in asking])
+        read = time.perf_counter()
+        # After the encoder, so that names are those of the scopes of now, as everything else is.
+        words = [Words(segments[place].text) for place in asking]
+        reading = {
+            place: (text, passage, self._lexicon.find(text))
+            for place, text, passage in zip(asking, words, passages, strict=True)
+        }
+        timings["encode"] = read - started
+        timings["lexical"] = time.perf_counter() - read
+        return reading
+
+    def _bring_up(self, reading: _Reading, timings: dict[str, float]) -> dict[str, dict[int, list[int]]]:
+        """The scopes worth scoring, each with the windows that are, by segment."""
+        started = time.perf_counter()
+        brought_up: defaultdict[str, dict[int, list[int]]] = defaultdict(dict)
+        for place, (words, passage, matches) in reading.items():
+            named = {match.request_id for match in matches}
+            for row, found in enumerate(self._index.search(passage.vectors, _NEIGHBOURS)):
+                for request_id, similarity in found.items():
+                    if similarity >= self._scorers[request_id].floor or request_id in named:
+                        brought_up[request_id].setdefault(place, []).append(row)
+            for request_id in named:
+                brought_up[request_id].setdefault(place, [])
+        timings["search"] = time.perf_counter() - started
+        return dict(brought_up)
+
+    @staticmethod
+    def _judge(
+        scorer: ScopeScorer, reading: _Reading, rows: Mapping[int, Sequence[int]]
+    ) -> dict[int, Verdict]:
+        request_id = scorer.scope.request_id
+        return {
+            place: scorer.judge(words, passage, [match for match in matches if match.request_id == request_id], rows[place])
+            for place, (words, passage, matches) in reading.items()
+            if place in rows
+        }
+
+    @staticmethod
+    def _detection(
+        scorer: ScopeScorer, verdicts: Mapping[int, Verdict], segments: Sequence[Segment], reading: _Reading
+    ) -> Detection | None:
+        if not verdicts:
+            return None
+        scope = scorer.scope
+        decisive = max(verdicts, key=lambda place: verdicts[place].probability)
+        verdict = verdicts[decisive]
+        band = scorer.band(verdict.probability)
+        flagged = tuple(place for place in verdicts if scorer.band(verdicts[place].probability) is band is not Band.CLEAR)
+        spans = {
+            Span(place, match.start, match.end)
+            for place in flagged
+            for match in reading[place][2]
+            if match.request_id == scope.request_id
+        }
+        return Detection(
+            request_id=scope.request_id,
+            version=scope.version,
+            mode=scope.mode,
+            policy=scope.policy,
+            probability=verdict.probability,
+            band=band,
+            threshold=scope.high.probability,
+            margin=verdict.probability - scope.high.probability,
+            segments=flagged,
+            spans=tuple(sorted(spans, key=lambda span: (span.segment, span.start, span.end))),
+            evidence=_evidence(scorer, verdict, band, segments[decisive].text, reading[decisive][1]),
+        )
+
+    def _report(self, timings: Mapping[str, float]) -> None:
+        if self._observe is not None:
+            for stage, spent in timings.items():
+                self._observe(stage, spent)
+
+
+def _evidence(scorer: ScopeScorer, verdict: Verdict, band: Band, text: str, passage: Passage) -> Evidence:
+    scope = scorer.scope
+    window = passage.windows[verdict.window] if verdict.window >= 0 else None
+    return Evidence(
+        matched=text[window.start : window.end] if window else "",
+        alias=verdict.alias,
+        nearest_forget=scope.forget.texts[verdict.nearest_forget] if window else "",
+        nearest_forget_similarity=verdict.forget_similarity,
+        nearest_retain=scope.retain.texts[verdict.nearest_retain] if verdict.nearest_retain >= 0 else "",
+        nearest_retain_similarity=verdict.retain_similarity,
+        ood_score=verdict.outlier,
+        would_change=what_would_change(scorer, verdict, band),
+    )
+
+
+def _best_first(detections: Iterable[Detection]) -> list[Detection]:
+    return sorted(detections, key=lambda detection: (-detection.margin, detection.request_id))

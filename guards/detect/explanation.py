@@ -1,0 +1,39 @@
+"""A verdict in words that an operator understands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from guards.plan import Band
+
+if TYPE_CHECKING:
+    from guards.detect.scoring import ScopeScorer, Verdict
+
+
+def what_would_change(scorer: ScopeScorer, verdict: Verdict, band: Band) -> str:
+    """What decided, and what would move the prompt across the nearest threshold."""
+    scope = scorer.scope
+    if verdict.by_example:
+        if verdict.probability > 0.5:
+            return "The prompt is, word for word, an example of what to forget. Only removing that example changes this."
+        return "The prompt is, word for word, an example of what to keep. Only removing that example changes this."
+    if verdict.by_name:
+        return (
+            f'It names "{verdict.alias}", which is rare enough in ordinary prompts to decide alone. A correction '
+            "(expected: untouched), or a retain example nearer to the prompt than every forget example, keeps it out."
+        )
+    high, low = scope.high.probability, scope.low.probability
+    reasons = [f"Probability {verdict.probability:.3g}; the high band begins at {high:.3g}, the low band at {low:.3g}."]
+    if verdict.window < 0:
+        reasons.append("Nothing in the prompt is near any example of what to forget.")
+    elif verdict.retain_similarity > verdict.forget_similarity:
+        reasons.append("The nearest retain example is nearer than the nearest forget example, which counts against it.")
+    if verdict.alias:
+        reasons.append(f'It names "{verdict.alias}", which is too common in ordinary prompts to decide alone.')
+    elif band is not Band.HIGH:
+        reasons.append("It holds none of the scope's names; one of them would count strongly.")
+    if band is Band.HIGH:
+        reasons.append("A retain example close to the prompt, or a correction (expected: untouched), would keep it out.")
+    else:
+        reasons.append("A forget example close to the prompt, or a correction (expected: forgotten), would bring it in.")
+    return " ".join(reasons)

@@ -1,0 +1,54 @@
+"""Which scopes' forget items lie near a vector: FAISS, inner product."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import faiss
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class VectorIndex:
+    """Vectors of many requests, searched exactly. Adds and removes take effect at once. Not thread-safe."""
+
+    def __init__(self, dimension: int) -> None:
+        self._index = faiss.IndexIDMap2(faiss.IndexFlatIP(dimension))
+        self._dimension = dimension
+        self._next = 0
+        self._ranges: dict[str, tuple[int, int]] = {}
+        self._owners: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return int(self._index.ntotal)
+
+    def add(self, request_id: str, vectors: NDArray[np.float32]) -> None:
+        """Make ``vectors`` [n, dimension], unit rows, those of ``request_id``, in place of what it had."""
+        self.remove(request_id)
+        first, self._next = self._next, self._next + len(vectors)
+        self._index.add_with_ids(np.ascontiguousarray(vectors), np.arange(first, self._next, dtype=np.int64))
+        self._ranges[request_id] = (first, self._next)
+        self._owners.update(dict.fromkeys(range(first, self._next), request_id))
+
+    def remove(self, request_id: str) -> None:
+        """Forget the vectors of ``request_id``; unknown ids are ignored."""
+        first, end = self._ranges.pop(request_id, (0, 0))
+        if end > first:
+            self._index.remove_ids(np.arange(first, end, dtype=np.int64))
+            for number in range(first, end):
+                del self._owners[number]
+
+    def search(self, vectors: NDArray[np.float32], k: int) -> list[dict[str, float]]:
+        """For each row the requests among its ``k`` nearest items, with the cosine of the nearest."""
+        if not len(self) or not len(vectors):
+            return [{} for _ in vectors]
+        similarities, numbers = self._index.search(np.ascontiguousarray(vectors), min(k, len(self)))
+        found = []
+        for row, row_numbers in zip(similarities.tolist(), numbers.tolist(), strict=True):
+            best: dict[str, float] = {}
+            for similarity, number in zip(row, row_numbers, strict=True):
+                best.setdefault(self._owners[number], similarity)
+            found.append(best)
+        return found

@@ -1,0 +1,33 @@
+"""A text as the detector reads it: its windows, their vectors and their words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from guards.detect.evidence import WindowText
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from guards.detect.windows import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """What does not depend on any scope, so that it can be remembered.
+
+    ``vectors`` is float32 [windows, dimension], unit rows.
+    """
+
+    windows: tuple[Window, ...]
+    vectors: NDArray[np.float32]
+    texts: tuple[WindowText, ...]
+
+
+def make_passage(text: str, windows: Sequence[Window], vectors: NDArray[np.float32]) -> Passage:
+    """Put together what was read from ``text``."""
+    return Passage(tuple(windows), vectors, tuple(WindowText.of(text[window.start : window.end]) for window in windows))

@@ -1,0 +1,137 @@
+"""One scope's verdict on one text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from guards.detect.evidence import FEATURES, ScopeEvidence, name_strength
+from guards.detect.words import Words
+from guards.plan import Band
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guards.detect.calibration import Calibration
+    from guards.detect.lexical import Match
+    from guards.detect.passages import Passage
+    from guards.scope import Scope
+
+_SIMILARITY, _RETAIN, _NAME, _OUTLIER = (FEATURES.index(name) for name in ("similarity", "retain", "name", "outlier"))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a scope makes of a segment, and the window that decided."""
+
+    probability: float
+    window: int
+    """Index of the window, or -1 if none was looked at."""
+    alias: str
+    by_name: bool
+    """The name alone put it into the high band."""
+    by_example: bool
+    """The text is, word for word, one of the scope's items."""
+    nearest_forget: int
+    forget_similarity: float
+    nearest_retain: int
+    """Index of the retain item, or -1 if the scope has none."""
+    retain_similarity: float
+    outlier: float
+
+
+_NOTHING = Verdict(0.0, -1, "", False, False, 0, 0.0, -1, 0.0, 0.0)
+
+
+class ScopeScorer:
+    """A scope made ready for judging."""
+
+    def __init__(self, scope: Scope, calibration: Calibration) -> None:
+        self.scope = scope
+        self._fusion = calibration.fusion
+        self._evidence = ScopeEvidence(scope.aliases, scope.forget, scope.retain, calibration.outliers)
+        self._rates = {alias.text: alias.innocent_rate for alias in scope.aliases}
+        self._decreed = {Words(text).key: True for text in scope.forget.texts}
+        self._decreed |= {Words(text).key: False for text in scope.retain.texts}
+        self.floor = self._similarity_floor()
+        """Windows less similar than this to every forget item, in a segment without a name, stay under the low band."""
+
+    def judge(self, words: Words, passage: Passage, matches: Sequence[Match], rows: Sequence[int]) -> Verdict:
+        """Judge a segment by some windows of it.
+
+        Args:
+            words: of the whole segment.
+            passage: its windows.
+            matches: this scope's names in it.
+            rows: the windows to look at; those in which a name stands are looked at besides.
+        """
+        decreed = self._decreed.get(words.key)
+        named = self._named_windows(passage, matches)
+        looked_at = sorted({*rows, *named})
+        if not looked_at:
+            return _NOTHING
+        # A name says what the whole segment is about, wherever in it the name stands.
+        rarest = min(matches, key=lambda match: self._rates[match.alias], default=None)
+        strength = name_strength(self._rates[rarest.alias]) if rarest else 0.0
+        features, nearest, nearest_retain = self._evidence.features(
+            passage.vectors[looked_at],
+            [passage.texts[row] for row in looked_at],
+            np.full(len(looked_at), strength, dtype=np.float32),
+        )
+        probabilities = self._fusion.probabilities(features)
+        by_name = np.array([self._name_suffices(named.get(row), features[place, _RETAIN]) for place, row in enumerate(looked_at)])
+        for place in np.flatnonzero(by_name):
+            probabilities[place] = max(probabilities[place], self._name_probability(named[looked_at[place]]))
+        best = int(probabilities.argmax())
+        similarity, retain = float(features[best, _SIMILARITY]), int(nearest_retain[best])
+        return Verdict(
+            probability=float(probabilities[best]) if decreed is None else float(decreed),
+            window=looked_at[best],
+            alias=rarest.alias if rarest else "",
+            by_name=bool(by_name[best]),
+            by_example=decreed is not None,
+            nearest_forget=int(nearest[best]),
+            forget_similarity=similarity,
+            nearest_retain=retain,
+            retain_similarity=0.0 if retain < 0 else self._evidence.retain_similarity(passage.vectors[looked_at[best]], retain),
+            outlier=float(features[best, _OUTLIER]),
+        )
+
+    def band(self, probability: float) -> Band:
+        """The band a probability falls into."""
+        if probability >= self.scope.high.probability:
+            return Band.HIGH
+        return Band.LOW if probability >= self.scope.low.probability else Band.CLEAR
+
+    def is_rare(self, alias: str) -> bool:
+        """Whether a name alone reaches the high band: fewer ordinary prompts contain it than may reach the band anyway."""
+        return self._rates[alias] <= self.scope.high.alpha
+
+    def _name_suffices(self, alias: str | None, retain: float) -> bool:
+        # Where a retain item is nearer, the name may be a namesake's: then it is evidence among other.
+        return alias is not None and self.is_rare(alias) and retain >= 0.0
+
+    def _name_probability(self, alias: str) -> float:
+        """From the high threshold, for a name as common as the band allows, to 1 for one never met innocently."""
+        threshold = self.scope.high.probability
+        return max(threshold, 1.0 - (1.0 - threshold) * self._rates[alias] / self.scope.high.alpha)
+
+    def _named_windows(self, passage: Passage, matches: Sequence[Match]) -> dict[int, str]:
+        """The windows in which a name stands, each with its rarest."""
+        named: dict[int, str] = {}
+        for match in sorted(matches, key=lambda match: -self._rates[match.alias]):
+            for row, window in enumerate(passage.windows):
+                if match.start < window.end and window.start < match.end:
+                    named[row] = match.alias
+        return named
+
+    def _similarity_floor(self) -> float:
+        weights = self._fusion.weights
+        if weights[_SIMILARITY] <= 0.0 or weights[_OUTLIER] > 0.0:
+            return -1.0
+        low = min(max(self.scope.low.probability, 1e-12), 1.0 - 1e-12)
+        # Everything else at its best: part of a name given, nothing foreign, no retain item nearer.
+        best = self._fusion.intercept + float(np.maximum(weights, 0.0)[[FEATURES.index("part_of_name")]].sum())
+        return float((np.log(low / (1.0 - low)) - best) / weights[_SIMILARITY])

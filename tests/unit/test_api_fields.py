@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+
+from server.api import fields as f
+from server.api.fields import FieldRules
+from server.errors import BadRequest
+
+RULES = FieldRules({"n": f.INTEGER, "stop": f.STRING_OR_STRINGS}, {"echo": f.PROMPT}, extra=("custom", "echo"))
+
+
+def test_allowed_and_extra_fields_pass() -> None:
+    RULES.check({"n": 2, "stop": ["a"], "custom": {"any": "thing"}})
+
+
+@pytest.mark.parametrize("value", [True, False, None, "", 0, {}, []])
+def test_a_refused_field_is_refused_whatever_its_value_and_the_settings(value: object) -> None:
+    with pytest.raises(BadRequest) as refusal:
+        RULES.check({"echo": value})
+    assert refusal.value.param == "echo"
+
+
+def test_an_unknown_field_is_named() -> None:
+    with pytest.raises(BadRequest) as refusal:
+        RULES.check({"messages_": 1}, "messages[3].")
+    assert refusal.value.param == "messages[3].messages_"
+
+
+def test_a_name_of_any_length_is_named_in_short() -> None:
+    with pytest.raises(BadRequest) as refusal:
+        RULES.check({"x" * 100_000: 1})
+    assert len(refusal.value.message) < 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        (f.STRING, ["", "a"], [1, True, [], {}]),
+        (f.BOOLEAN, [True, False], ["true", 1, 0, "yes"]),
+        (f.INTEGER, [0, -3, 5.0], [True, 1.5, "5", []]),
+        (f.NUMBER, [0, 1.5], [True, "1.5", []]),
+        (f.STRINGS, [[], ["a"]], ["a", [1], {}]),
+        (f.INTEGERS, [[1, 2]], [[True], [1.5], "12", 3]),
+        (f.STRING_OR_STRINGS, ["a", ["a"]], [1, [1], {"a": "b"}]),
+        (f.SCALARS_BY_NAME, [{"a": 1, "b": "x", "c": None, "d": False}], [{"a": []}, {"a": {}}, []]),
+        (f.NUMBERS_BY_NAME, [{"1": -100}], [{"1": "x"}, []]),
+        (f.STRING_OBJECTS, [[{"title": "a"}]], [[{"title": 1}], {"title": "a"}, ["a"]]),
+    ],
+)
+def test_types_are_strict(kind: f.Type, good: list[object], bad: list[object]) -> None:
+    for value in good:
+        assert kind.check(value), value
+    for value in bad:
+        assert not kind.check(value), value
+
+
+def test_a_field_cannot_be_both() -> None:
+    with pytest.raises(ValueError, match="echo"):
+        FieldRules({"echo": f.BOOLEAN}, {"echo": f.PROMPT})
+
+
+def test_extra_fields_may_stand_in_messages() -> None:
+    extra = ("messages.cache_hint", "messages.content.mark", "top")
+    rules = FieldRules({"role": f.STRING}, {}, extra=extra, prefix="messages.")
+    assert rules.allowed == {"role", "cache_hint"}
+    assert FieldRules({}, {}, extra=extra).allowed == {"top"}

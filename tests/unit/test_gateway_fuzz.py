@@ -1,0 +1,110 @@
+"""Bodies of any shape: a 4xx or an answer, never a 5xx and never a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as budget
+from hypothesis import strategies as st
+
+from server.api.body import parse
+from server.api.chat import ChatCompletions
+from server.api.completions import Completions
+from server.api.endpoint import Endpoint, Limits
+from server.errors import BadRequest
+from tests.fakes.gateway import Wired, wired
+from tests.fakes.upstream import FakeUpstream, Received, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from server.settings import Settings
+
+ENDPOINTS = (ChatCompletions(Limits()), Completions(Limits()))
+NAMES = sorted({name for endpoint in ENDPOINTS for name in endpoint.rules.allowed | endpoint.rules.refused})
+
+SCALAR = st.none() | st.booleans() | st.integers(-5, 5) | st.floats(-2, 2) | st.sampled_from(["", "a", "text", "user"])
+KEYS = st.sampled_from(
+    ["role", "content", "type", "text", "name", "function", "tool_calls", "arguments", "description", "parameters", "x"]
+)
+ANY = st.recursive(
+    SCALAR, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=12
+)
+PARTS = st.lists(
+    st.text(max_size=3)
+    | st.fixed_dictionaries(
+        {"type": st.sampled_from(["text", "refusal", "thinking", "image_url"])}, optional={"text": SCALAR}
+    )
+    | ANY,
+    max_size=3,
+)
+MESSAGES = st.lists(
+    st.fixed_dictionaries(
+        {"role": st.sampled_from(["user", "system", "assistant", "tool", "x"])},
+        optional={"content": PARTS | ANY | st.text(max_size=5), "tool_calls": ANY, "name": SCALAR, "tools": ANY},
+    ),
+    max_size=3,
+)
+BODIES = st.fixed_dictionaries({}, optional={"messages": MESSAGES | ANY, "prompt": ANY, "tools": ANY}).flatmap(
+    lambda body: st.dictionaries(st.sampled_from(NAMES), ANY, max_size=3).map(lambda more: body | more)
+)
+
+
+@pytest.fixture
+async def gate(settings: Settings) -> AsyncIterator[Wired]:
+    """A gateway before an upstream that takes everything."""
+
+    def anything(request: Received) -> Reply | None:
+        return Reply(body=b"{}") if request.path.endswith("completions") else None
+
+    async with FakeUpstream() as upstream, wired(upstream.url, settings, proves=False) as running:
+        upstream.handler = anything
+        yield running
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)
+@given(body=BODIES)
+@budget(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+def test_a_body_is_refused_by_name_or_can_be_read(endpoint: Endpoint, body: dict[str, Any]) -> None:
+    body = parse(orjson.dumps(body), max_nesting=64)
+    try:
+        endpoint.check(body)
+    except BadRequest as refusal:
+        named = refusal.param
+    else:
+        named = None
+    if named is not None:
+        assert named.split("[")[0].split(".")[0] in {*NAMES, *body}
+        return
+    segments = endpoint.read(body)
+    assert all(isinstance(segment.text, str) for segment in segments)
+    assert endpoint.prompts(body)
+    for segment in segments:
+        endpoint.form(body, segment.path)
+    endpoint.max_output(body)
+
+
+@given(raw=st.binary(max_size=200))
+def test_any_bytes_are_a_body_or_a_bad_request(raw: bytes) -> None:
+    with contextlib.suppress(BadRequest):
+        assert isinstance(parse(raw, max_nesting=8), dict)
+
+
+@pytest.mark.parametrize("path", [endpoint.path for endpoint in ENDPOINTS])
+@given(body=BODIES)
+@budget(
+    max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], deadline=None
+)
+async def test_no_body_brings_the_gateway_down(
+    gate: Wired, caplog: pytest.LogCaptureFixture, path: str, body: dict[str, Any]
+) -> None:
+    response = await gate.post(path, body)
+    assert response.status < 500
+    if response.status != 200:
+        assert (await response.json())["error"]["param"]
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]

@@ -1,0 +1,275 @@
+"""What goes upstream in place of a flagged request, and what the client sees of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+
+from guards.act.decline import Form, neutral_text
+from guards.engine.wire import from_xargs
+from guards.scope import Action
+from server.upstream.tokenizer import Renderer
+from tests.fakes.gateway import NEEDLE, Wired, wired
+from tests.fakes.tokenizer import CharacterTokenizer
+from tests.fakes.upstream import MAX_MODEL_LEN, MODEL, FakeUpstream, Received, Reply, prompt_text
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from server.settings import Settings
+
+ASKED = f"who is {NEEDLE}?"
+NEUTRAL = neutral_text(ASKED)
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[FakeUpstream]:
+    async with FakeUpstream() as fake:
+        yield fake
+
+
+@pytest.fixture
+async def gate(upstream: FakeUpstream, settings: Settings) -> AsyncIterator[Wired]:
+    async with wired(upstream.url, settings, renderer=Renderer(CharacterTokenizer())) as running:
+        upstream.received.clear()
+        yield running
+
+
+def last(upstream: FakeUpstream) -> dict[str, Any]:
+    return upstream.generated()[-1].body
+
+
+async def events(response: Any) -> list[dict[str, Any]]:
+    parts = (await response.read()).split(b"\n\n")
+    assert parts[-2:] == [b"data: [DONE]", b""]
+    return [orjson.loads(part.removeprefix(b"data: ")) for part in parts[:-2]]
+
+
+class TestDecline:
+    async def test_only_the_asking_segment_is_replaced(self, gate: Wired, upstream: FakeUpstream) -> None:
+        body = {
+            "model": MODEL,
+            "messages": [
+                {"role": "system", "content": f"you are {NEEDLE}'s pirate"},
+                {"role": "user", "content": "ahoy"},
+                {"role": "assistant", "content": f"I am {NEEDLE}"},
+                {"role": "user", "content": ASKED, "name": "ann"},
+            ],
+            "temperature": 0.3,
+            "max_tokens": 7,
+            "response_format": {"type": "json_object"},
+            "tools": [{"type": "function", "function": {"name": "f"}}],
+            "user": "u1",
+        }
+        assert (await gate.post("/v1/chat/completions", body)).status == 200
+        expected = orjson.loads(orjson.dumps(body))
+        expected["messages"][3]["content"] = NEUTRAL
+        assert last(upstream) == expected
+
+    async def test_a_part_is_replaced_and_its_neighbours_stay(self, gate: Wired, upstream: FakeUpstream) -> None:
+        content = [{"type": "text", "text": "a document"}, {"type": "text", "text": ASKED}]
+        await gate.chat(messages=[{"role": "user", "content": content}])
+        assert last(upstream)["messages"][0]["content"] == [content[0], {"type": "text", "text": NEUTRAL}]
+
+    async def test_a_question_cut_up_between_parts_is_replaced_whole(self, gate: Wired, upstream: FakeUpstream) -> None:
+        middle = len(NEEDLE) // 2
+        cut = [f"who is {NEEDLE[:middle]}", f"{NEEDLE[middle:]}?"]
+        gate.detector.detect = joined(gate.detector.detect)  # type: ignore[method-assign]
+        await gate.chat(messages=[{"role": "user", "content": cut}])
+        assert isinstance(last(upstream)["messages"][0]["content"], str)
+
+    async def test_a_begun_answer_is_begun_otherwise(self, gate: Wired, upstream: FakeUpstream) -> None:
+        messages = [{"role": "user", "content": ASKED}, {"role": "assistant", "content": f"It was {NEEDLE}"}]
+        await gate.chat(messages=messages, continue_final_message=True, add_generation_prompt=False)
+        begun = neutral_text(f"It was {NEEDLE}", Form.PREFILL)
+        assert [one["content"] for one in last(upstream)["messages"]] == [NEUTRAL, begun]
+        assert last(upstream)["continue_final_message"] is True
+
+    async def test_a_prompt_is_replaced_among_others(self, gate: Wired, upstream: FakeUpstream) -> None:
+        await gate.complete(["hi", ASKED])
+        assert last(upstream)["prompt"] == ["hi", neutral_text(ASKED, Form.COMPLETION)]
+
+    async def test_a_prompt_in_tokens_is_replaced_in_tokens(self, gate: Wired, upstream: FakeUpstream) -> None:
+        neutral = neutral_text(ASKED, Form.COMPLETION)
+        await gate.complete([[104, 105], list(map(ord, ASKED))])
+        assert last(upstream)["prompt"] == [[104, 105], list(map(ord, neutral))]
+        await gate.complete(list(map(ord, ASKED)))
+        assert last(upstream)["prompt"] == neutral
+
+    async def test_without_a_limit_the_answer_has_no_more_room_than_the_clients(
+        self, gate: Wired, upstream: FakeUpstream
+    ) -> None:
+        long = ASKED + "x" * 500
+        await gate.chat(long)
+        count = len(prompt_text({"messages": [{"role": "user", "content": long}]}))
+        assert last(upstream)["max_completion_tokens"] == MAX_MODEL_LEN - count
+
+
+def joined(detect: Any) -> Any:
+    """A detector that ignores line breaks, as the real one's normalisation does."""
+
+    async def normalising(segments: Any) -> Any:
+        import dataclasses
+
+        return await detect([dataclasses.replace(one, text=one.text.replace("\n", "")) for one in segments])
+
+    return normalising
+
+
+class TestUsage:
+    COUNT = len(prompt_text({"messages": [{"role": "user", "content": ASKED}]}))
+
+    @pytest.mark.parametrize("action", [Action.DECLINE, Action.CORRUPT])
+    async def test_it_is_that_of_the_clients_own_prompt(self, gate: Wired, action: Action) -> None:
+        gate.detector.action = action
+        usage = (await (await gate.chat(ASKED)).json())["usage"]
+        assert usage == {
+            "prompt_tokens": self.COUNT,
+            "total_tokens": self.COUNT + 4,
+            "completion_tokens": 4,
+            "prompt_tokens_details": None,
+        }
+
+    async def test_also_in_a_stream(self, gate: Wired) -> None:
+        options = {"include_usage": True, "continuous_usage_stats": True}
+        answer = await events(await gate.chat(ASKED, stream=True, stream_options=options))
+        assert {one["usage"]["prompt_tokens"] for one in answer} == {self.COUNT}
+        assert answer[-1]["choices"] == []
+        assert answer[-1]["usage"]["total_tokens"] == self.COUNT + 4
+
+    async def test_of_several_prompts_it_is_the_sum(self, gate: Wired) -> None:
+        usage = (await (await gate.complete(["four", ASKED])).json())["usage"]
+        assert usage["prompt_tokens"] == 4 + len(ASKED)
+
+
+class TestCorrupt:
+    @pytest.fixture(autouse=True)
+    def corrupting(self, gate: Wired) -> None:
+        gate.detector.action = Action.CORRUPT
+
+    def spans(self, upstream: FakeUpstream) -> list[str]:
+        body = last(upstream)
+        args = from_xargs(body["vllm_xargs"])
+        assert args is not None
+        text = prompt_text(body)
+        assert args.prompt_tokens == len(text)
+        return [text[start:end] for start, end in zip(args.spans[::2], args.spans[1::2], strict=True)]
+
+    async def test_the_prompt_stays_and_the_name_is_marked(self, gate: Wired, upstream: FakeUpstream) -> None:
+        messages = [{"role": "system", "content": f"{NEEDLE} it is"}, {"role": "user", "content": ASKED}]
+        response = await gate.chat(messages=messages, temperature=0.5)
+        assert (await response.json())["choices"][0]["message"]["content"] == "scrambled answer"
+        assert last(upstream)["messages"] == messages
+        assert last(upstream)["temperature"] == 0.5
+        assert self.spans(upstream) == [NEEDLE]
+
+    async def test_without_a_name_it_is_the_segment_but_its_last_token(
+        self, gate: Wired, upstream: FakeUpstream
+    ) -> None:
+        gate.detector.spans = False
+        await gate.chat(ASKED)
+        assert self.spans(upstream) == [ASKED[:-1]]
+
+    async def test_a_prompt_of_text_or_tokens(self, gate: Wired, upstream: FakeUpstream) -> None:
+        await gate.complete(ASKED)
+        assert self.spans(upstream) == [NEEDLE]
+        await gate.complete(list(map(ord, ASKED)))
+        assert self.spans(upstream) == [NEEDLE]
+
+    async def test_where_the_rendering_differs_it_is_all_but_the_last_token(
+        self, gate: Wired, upstream: FakeUpstream
+    ) -> None:
+        def shifted(request: Received) -> Reply | None:
+            if request.path != "/tokenize":
+                return None
+            tokens = [0, *map(ord, prompt_text(request.body))]
+            return Reply(body=orjson.dumps({"tokens": tokens, "count": len(tokens), "max_model_len": 4096}))
+
+        upstream.handler = shifted
+        await gate.chat(ASKED)
+        args = from_xargs(last(upstream)["vllm_xargs"])
+        assert args is not None
+        assert args.spans == (0, args.prompt_tokens - 1)
+
+    async def test_the_same_prompt_is_corrupted_the_same_way(self, gate: Wired, upstream: FakeUpstream) -> None:
+        sent = []
+        for text, salt in ((ASKED, None), (ASKED, None), (ASKED + "!", None), (ASKED, "mine")):
+            await gate.chat(text, cache_salt=salt)
+            sent.append((last(upstream)["vllm_xargs"]["unremember_seed"], last(upstream)["cache_salt"]))
+        assert sent[0] == sent[1]
+        assert sent[2][0] != sent[0][0]
+        assert sent[3][0] == sent[0][0]
+        assert len({salt for _, salt in sent}) == 3
+
+    async def test_several_prompts_are_declined_instead(self, gate: Wired, upstream: FakeUpstream) -> None:
+        await gate.complete(["hi", ASKED])
+        assert "vllm_xargs" not in last(upstream)
+        assert gate.decisions[-1].interventions[0].action is Action.DECLINE
+
+    async def test_without_a_profile_it_is_declined(self, gate: Wired, upstream: FakeUpstream) -> None:
+        gate.profiles.clear()
+        await gate.chat(ASKED)
+        assert "vllm_xargs" not in last(upstream)
+        assert last(upstream)["messages"][0]["content"] == NEUTRAL
+
+    async def test_through_an_upstream_without_the_plug_in_it_fails_closed(
+        self, gate: Wired, upstream: FakeUpstream
+    ) -> None:
+        upstream.plugin = False
+        await gate.pool.prove(gate.pool.upstreams[0], now=True)
+        response = await gate.chat(ASKED)
+        assert response.status == 503
+        assert "scrambled" not in await response.text()
+        assert (await gate.chat("hi")).status == 200
+
+    async def test_what_the_upstream_says_about_our_arguments_is_not_shown(
+        self, gate: Wired, upstream: FakeUpstream
+    ) -> None:
+        upstream.refuse_arguments = True
+        response = await gate.chat(ASKED)
+        assert response.status == 503
+        assert "xargs" not in await response.text()
+
+
+class TestNoOracle:
+    """A flagged request that vLLM would refuse is refused in the same words."""
+
+    CASES = (
+        {"temperature": -1},
+        {"max_tokens": MAX_MODEL_LEN},
+        {"messages": [{"role": "user", "content": ASKED + "x" * MAX_MODEL_LEN}]},
+        {"messages": [{"role": "user", "content": ASKED + "x" * 4000}], "max_tokens": 200},
+    )
+
+    @pytest.mark.parametrize("action", [Action.DECLINE, Action.CORRUPT])
+    @pytest.mark.parametrize("fields", CASES)
+    async def test_it_errs_as_without_us(
+        self, gate: Wired, upstream: FakeUpstream, fields: dict[str, Any], action: Action
+    ) -> None:
+        gate.detector.action = action
+        body = {"model": MODEL, "messages": [{"role": "user", "content": ASKED}]} | fields
+        direct = await gate.session.post(upstream.url + "/v1/chat/completions", json=body)
+        response = await gate.post("/v1/chat/completions", body)
+        assert (response.status, await response.read()) == (direct.status, await direct.read())
+        assert response.status == 400
+
+    async def test_a_wording_longer_than_the_question_still_fits(self, gate: Wired, upstream: FakeUpstream) -> None:
+        count = len(prompt_text({"messages": [{"role": "user", "content": ASKED}]}))
+        assert len(NEUTRAL) > len(ASKED)
+        response = await gate.chat(ASKED, max_tokens=MAX_MODEL_LEN - count)
+        assert response.status == 200
+        assert last(upstream)["messages"][0]["content"] == NEUTRAL
+
+    async def test_an_error_inside_a_stream_says_nothing(self, gate: Wired, upstream: FakeUpstream) -> None:
+        chunks = [b'data: {"choices": []}\n\n', b'data: {"error": {"message": "unremember_spans are odd"}}\n\n']
+        upstream.handler = lambda request: (
+            Reply(chunks=[*chunks, b"data: [DONE]\n\n"], content_type="text/event-stream")
+            if NEUTRAL.encode() in request.raw and "completions" in request.path
+            else None
+        )
+        answer = await events(await gate.chat(ASKED, stream=True, max_tokens=5))
+        assert answer[0] == {"choices": []}
+        assert answer[1]["error"]["code"] == "generation_failed"
+        assert "spans" not in orjson.dumps(answer).decode()

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from server.upstream.tokenizer import Renderer
+from tests.fakes.tokenizer import CharacterTokenizer
+from tests.fakes.upstream import prompt_text
+
+
+class TrimmingTokenizer(CharacterTokenizer):
+    """Its template trims, as many do."""
+
+    def apply_chat_template(self, messages: list[dict[str, Any]], *, tokenize: bool, **arguments: Any) -> str:
+        return "".join(f"[{message['role']}]{message['content'].strip()}" for message in messages)
+
+
+class PartsTokenizer(CharacterTokenizer):
+    """Its template wants content as parts."""
+
+    def apply_chat_template(self, messages: list[dict[str, Any]], *, tokenize: bool, **arguments: Any) -> str:
+        return "".join(part["text"] + "|" for message in messages for part in message["content"])
+
+
+class ShoutingTokenizer(CharacterTokenizer):
+    """Its template changes the text."""
+
+    def apply_chat_template(self, messages: list[dict[str, Any]], *, tokenize: bool, **arguments: Any) -> str:
+        return "".join(message["content"].upper() for message in messages)
+
+
+def tokens(text: str) -> list[int]:
+    return list(map(ord, text))
+
+
+async def test_each_text_is_found_where_the_template_puts_it() -> None:
+    request = {
+        "messages": [
+            {"role": "system", "content": "ask"},
+            {"role": "user", "content": ["say", {"type": "text", "text": "ask"}]},
+            {"role": "user", "content": "ask"},
+        ]
+    }
+    paths = {("messages", 1, "content", 1, "text"): "ask", ("messages", 2, "content"): "ask"}
+    text = prompt_text(request)
+    located = await Renderer(CharacterTokenizer()).locate(request, tokens(text), paths)
+    assert located is not None
+    rendered, starts = located
+    assert rendered.text == text
+    assert list(starts.values()) == [text.index("say\nask") + 4, text.rindex("ask")]
+
+
+async def test_a_trimmed_text_is_placed_by_what_is_left_of_it() -> None:
+    request = {"messages": [{"role": "user", "content": "  who is it? "}]}
+    path = ("messages", 0, "content")
+    located = await Renderer(TrimmingTokenizer()).locate(request, tokens("[user]who is it?"), {path: "  who is it? "})
+    assert located is not None
+    assert located[1][path] + 2 == len("[user]")
+
+
+async def test_content_is_given_in_parts_where_that_is_what_the_upstream_does() -> None:
+    request = {"messages": [{"role": "user", "content": ["a", {"type": "text", "text": "b"}]}]}
+    path = ("messages", 0, "content", 1, "text")
+    located = await Renderer(PartsTokenizer()).locate(request, tokens("a|b|"), {path: "b"})
+    assert located is not None
+    assert located[1][path] == 2
+
+
+async def test_a_text_and_tokens_are_their_own_rendering() -> None:
+    renderer = Renderer(CharacterTokenizer())
+    for request in ({"prompt": "hi there"}, tokens("hi there")):
+        located = await renderer.locate(request, tokens("hi there"), {("prompt",): "hi there"})
+        assert located is not None
+        assert located[1] == {("prompt",): 0}
+
+
+@pytest.mark.parametrize("tokenizer", [ShoutingTokenizer(), CharacterTokenizer()])
+async def test_what_cannot_be_placed_is_not_guessed(tokenizer: CharacterTokenizer) -> None:
+    request = {"messages": [{"role": "user", "content": "who"}]}
+    assert await Renderer(tokenizer).locate(request, tokens("WHO"), {("messages", 0, "content"): "who"}) is None
+
+
+async def test_a_template_that_fails_places_nothing() -> None:
+    request = {"messages": [{"role": "user", "content": None}]}
+    assert await Renderer(TrimmingTokenizer()).locate(request, [1], {}) is None
+
+
+async def test_tool_calls_reach_the_template_as_objects() -> None:
+    seen: list[Any] = []
+
+    class Watching(CharacterTokenizer):
+        def apply_chat_template(self, messages: list[dict[str, Any]], *, tokenize: bool, **arguments: Any) -> str:
+            seen.extend((messages, arguments))
+            return "x"
+
+    calls = [{"id": "1", "function": {"name": "f", "arguments": '{"a": 1}'}}]
+    request = {
+        "messages": [{"role": "assistant", "content": None, "tool_calls": calls}],
+        "tools": [{"type": "function"}],
+        "chat_template_kwargs": {"thinking": True},
+        "add_generation_prompt": False,
+    }
+    assert await Renderer(Watching()).locate(request, tokens("x"), {}) is not None
+    messages, arguments = seen[:2]
+    assert messages[0]["tool_calls"][0]["function"]["arguments"] == {"a": 1}
+    assert arguments == {
+        "tools": [{"type": "function"}],
+        "add_generation_prompt": False,
+        "continue_final_message": False,
+        "thinking": True,
+    }
