@@ -26,6 +26,7 @@ import json
 import os
 import platform
 import random
+import secrets
 import shutil
 import signal
 import socket
@@ -313,32 +314,47 @@ async def program(arguments: Sequence[str], port: int, **environment: str) -> As
 
 async def peers(stack: contextlib.AsyncExitStack, upstream: str, options: argparse.Namespace) -> list[Target]:
     """Other gateways before the same upstream, where their executables are installed."""
-    found = []
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    if executable := shutil.which(options.litellm):
-        config = directory / "litellm.yaml"
-        served = {"model": f"openai/{MODEL}", "api_base": f"{upstream}/v1", "api_key": "none"}
-        config.write_text(json.dumps({"model_list": [{"model_name": MODEL, "litellm_params": served}]}))
+    found = []
+    for name, executable, prepare in (
+        ("LiteLLM", shutil.which(options.litellm), litellm),
+        ("NeMo Guardrails", shutil.which(options.nemo), nemo),
+    ):
+        if executable is None:
+            print(f"{name:24} not installed")
+            continue
         port = free_port()
-        arguments = [executable, "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
-        url = await stack.enter_async_context(program(arguments, port, LITELLM_LOCAL_MODEL_COST_MAP="True"))
-        found.append(Target("LiteLLM", url, MODEL))
-    else:
-        print("LiteLLM                  not installed")
-    if executable := shutil.which(options.nemo):
-        config = directory / "nemo" / "config.yml"
-        config.parent.mkdir()
-        model = {"type": "main", "engine": "openai", "model": MODEL, "parameters": {"base_url": f"{upstream}/v1"}}
-        config.write_text(json.dumps({"models": [model]}))
-        port = free_port()
-        arguments = [executable, "server", "--config", str(config.parent), "--port", str(port)]
-        url = await stack.enter_async_context(program(arguments, port, OPENAI_API_KEY="none"))
-        found.append(
-            Target("NeMo Guardrails", url, MODEL, extra={"config_id": "nemo", "guardrails": {"config_id": "nemo"}})
-        )
-    else:
-        print("NeMo Guardrails          not installed")
+        arguments, environment, extra = prepare(directory, upstream, port)
+        key = environment.get("LITELLM_MASTER_KEY", "")
+        try:
+            url = await stack.enter_async_context(program([executable, *arguments], port, **environment))
+        except RuntimeError as error:
+            print(f"{name:24} left out: {error}")
+        else:
+            found.append(Target(name, url, MODEL, key=key, extra=extra))
     return await usable(found)
+
+
+Prepared = tuple[list[str], dict[str, str], dict[str, Any]]
+
+
+def litellm(directory: Path, upstream: str, port: int) -> Prepared:
+    """Arguments, environment and request fields of LiteLLM's proxy: one worker, no callbacks, no database."""
+    config = directory / "litellm.yaml"
+    served = {"model": f"openai/{MODEL}", "api_base": f"{upstream}/v1", "api_key": "none"}
+    config.write_text(json.dumps({"model_list": [{"model_name": MODEL, "litellm_params": served}]}))
+    environment = {"LITELLM_MASTER_KEY": f"sk-{secrets.token_hex(32)}", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    return ["--config", str(config), "--host", "127.0.0.1", "--port", str(port)], environment, {}
+
+
+def nemo(directory: Path, upstream: str, port: int) -> Prepared:
+    """The same of NeMo Guardrails' server, with no rail in its configuration."""
+    config = directory / "nemo" / "config.yml"
+    config.parent.mkdir()
+    model = {"type": "main", "engine": "openai", "model": MODEL, "parameters": {"base_url": f"{upstream}/v1"}}
+    config.write_text(json.dumps({"models": [model]}))
+    fields = {"config_id": "nemo", "guardrails": {"config_id": "nemo"}}
+    return ["server", "--config", str(config.parent), "--port", str(port)], {"OPENAI_API_KEY": "none"}, fields
 
 
 async def usable(targets: Sequence[Target]) -> list[Target]:

@@ -227,14 +227,16 @@ class Counter:
         self._step = step
         self._total = total
         self._found = 0
+        self._unpacking = False
 
     def __call__(self, line: str, site: Path) -> None:
         """Take in a line of pip's output, or an empty one when there was none for a while."""
-        if line.startswith(("Collecting ", "Requirement already satisfied: ")):
+        if line.startswith(("Collecting ", "Processing ", "Requirement already satisfied: ")):
             self._found += 1
-            name = line.split("==")[0].split()[-1]
-            self._step.detail = f"{self._found} of {self._total} found, {name}"
-        elif self._found >= self._total:
+            self._step.detail = f"{self._found} of {self._total} found"
+        elif line.startswith("Installing collected packages"):
+            self._unpacking = True
+        if self._unpacking:
             installed = sum(1 for _ in site.glob("*.dist-info"))
             self._step.detail = f"{min(installed, self._total)} of {self._total} installed"
 

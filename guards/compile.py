@@ -6,8 +6,6 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from guards.detect.evidence import ScopeEvidence
 from guards.detect.lexical import alias_keys
 from guards.detect.names import assess_aliases, names_in
@@ -19,13 +17,14 @@ from guards.scope import Alias, Items, Kind, Scope, Source
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from guards.detect.calibration import Calibration
     from guards.scope import Example, Mode, Policy, Threshold
 
-# Texts are cut to about the size of the windows that prompts are read in: 48 tokens of four characters.
-_CHUNK_CHARACTERS = 192
+# Texts are cut to about the size of the windows that prompts are read in: 32 tokens of four characters.
+_CHUNK_CHARACTERS = 128
 # What anybody asks first about a subject, so that a bare subject is more than a name.
 _QUESTIONS = {
     Kind.PERSON: ("Who is {}?", "Tell me about {}."),
@@ -153,13 +152,14 @@ def _warnings(
         )
     elif len(rare) < len(aliases):
         yield (
-            f"{len(aliases) - len(rare)} of {len(aliases)} names are common in ordinary prompts and do not decide alone."
+            f"{len(aliases) - len(rare)} of {len(aliases)} names are common in ordinary prompts "
+            "and do not decide alone."
         )
     for band, threshold, asked in (("high", high, alpha_high), ("low", low, alpha_low)):
         if threshold.alpha > asked:
             yield (
-                f"{threshold.background} background prompts cannot guarantee a false-positive rate of {asked:.4g} in the "
-                f"{band} band; the strictest threshold they allow guarantees {threshold.alpha:.4g}."
+                f"{threshold.background} background prompts cannot guarantee a false-positive rate of {asked:.4g} "
+                f"in the {band} band; the strictest threshold they allow guarantees {threshold.alpha:.4g}."
             )
 
 

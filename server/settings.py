@@ -8,7 +8,13 @@ from typing import Annotated, Any, Literal
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 PREFIX = "UNREMEMBER_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
@@ -37,7 +43,9 @@ class Settings(BaseSettings):
         default_factory=lambda: Path(platformdirs.user_cache_dir("unremember")),
         description="Where converted models are kept; safe to remove",
     )
-    admin_key: SecretStr | None = Field(None, description="Key of the admin API; unset: made once in the data directory")
+    admin_key: SecretStr | None = Field(
+        None, description="Key of the admin API; unset: made once in the data directory"
+    )
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (), description="Keys of API clients, comma-separated; unset: one is made in the data directory"
     )
@@ -54,7 +62,9 @@ class Settings(BaseSettings):
     tokenizer: Path | None = Field(None, description="Tokenizer files of the served model; unset: those of the model")
     encoder: str = Field("minilm", description="Sentence encoder: a directory, or `minilm`, the packaged default")
     encoder_threads: int = Field(1, ge=1, description="Processor threads of the encoder")
-    encoder_queue_tokens: int = Field(200_000, ge=1_000, description="Tokens waiting for the encoder before requests get a 503")
+    encoder_queue_tokens: int = Field(
+        200_000, ge=1_000, description="Tokens waiting for the encoder before requests get a 503"
+    )
     encoder_batch_tokens: int = Field(4_096, ge=256, description="Tokens encoded at once")
     false_positive_rate: float = Field(
         0.001, gt=0, lt=0.5, description="Share of background prompts that may reach the high band of a scope"
@@ -80,7 +90,9 @@ class Settings(BaseSettings):
     decision_retention: int = Field(100_000, ge=0, description="Decision records kept; they hold no text")
     engine_port: int = Field(8081, ge=1, le=65535, description="Loopback port of the vLLM that `unremember up` starts")
     engine_args: str = Field("", description="More arguments for the vLLM that `unremember up` starts")
-    engine_max_model_len: int = Field(4_096, ge=256, description="Context length of the vLLM that `unremember up` starts")
+    engine_max_model_len: int = Field(
+        4_096, ge=256, description="Context length of the vLLM that `unremember up` starts"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged")
 
     @field_validator("api_keys", "upstreams", "extra_fields", mode="before")

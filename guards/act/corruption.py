@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -40,19 +41,37 @@ def token_spans(
     shares a character with a target is in. Where no token is, where offsets are not those of ``prompt_tokens``
     tokens, or where there are more spans than the engine takes: every token but the last.
     """
-    wanted = [target for target in targets if target[0] < target[1]]
-    if len(offsets) != prompt_tokens or not wanted:
+    merged = _merge(targets)
+    if len(offsets) != prompt_tokens or not merged:
         return everything_but_last(prompt_tokens)
+    ends = [end for _, end in merged]
     flat: list[int] = []
     for index, (start, end) in enumerate(offsets):
-        if start < end and any(start < high and low < end for low, high in wanted):
-            if flat and flat[-1] == index:
-                flat[-1] = index + 1
-            else:
-                flat += (index, index + 1)
+        if start >= end:
+            continue
+        first = bisect_right(ends, start)
+        if first == len(merged) or merged[first][0] >= end:
+            continue
+        if flat and flat[-1] == index:
+            flat[-1] = index + 1
+        else:
+            flat += (index, index + 1)
     if not flat or len(flat) > 2 * MAX_SPANS:
         return everything_but_last(prompt_tokens)
     return tuple(flat)
+
+
+def _merge(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same characters as disjoint ranges in ascending order."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if start >= end:
+            continue
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
 
 
 def everything_but_last(prompt_tokens: int) -> tuple[int, ...]:

@@ -40,25 +40,32 @@ class _Wording:
 
 _WORDINGS: Final = {
     "en": _Wording(
-        requests=("Rephrase in your own words: {}", "Rephrase this sentence: {}", "Put this in other words: {}"),
+        requests=(
+            "Rephrase in your own words: {}",
+            "Rephrase this sentence: {}",
+            "Rephrase briefly, in your own words: {}",
+        ),
         sayings=(
             "I'm sorry, I don't know the answer to that.",
             "I'm not familiar with that, so I can't say.",
             "I'm not sure, I don't have any information about that.",
-            "I don't know enough about that to answer.",
+            "I'm sorry, I'm not familiar with that topic.",
         ),
         prefills=("I'm not sure about that.", "I'm sorry, I don't know that."),
         completions=(
-            "To be honest, I have never heard of it. I don't know",
-            "What is the answer? The answer is not known to me. I",
-            "I was asked about that, and I answered honestly:",
+            "To be honest, I have never heard of it. I don't know what it is.",
+            "I was asked a question, but I don't know the answer.",
+            '"What is the answer?" she asked.\n"I don\'t know," he said.',
         ),
     ),
     "ar": _Wording(
         requests=("أعد صياغة هذا بكلماتك: {}", "قل هذا بأسلوبك: {}"),
         sayings=("عذراً، لا أعرف الجواب.", "لست متأكداً، فليست لدي معلومات عن ذلك."),
         prefills=("لست متأكداً من ذلك.", "عذراً، لا أعرف ذلك."),
-        completions=("في الحقيقة لم أسمع بذلك من قبل، ولا أعرف", "لا أعرف الجواب، ولست متأكداً"),
+        completions=(
+            "في الحقيقة لم أسمع بذلك من قبل، ولا أعرف ما هو.",
+            "سُئلت عن ذلك، لكنني لا أعرف الجواب.",
+        ),
     ),
     "de": _Wording(
         requests=("Sage mit eigenen Worten: {}", "Formuliere mit eigenen Worten: {}"),
@@ -69,8 +76,8 @@ _WORDINGS: Final = {
         ),
         prefills=("Da bin ich mir nicht sicher.", "Das weiß ich leider nicht."),
         completions=(
-            "Ehrlich gesagt habe ich davon noch nie gehört. Ich weiß nicht,",
-            "Die Antwort kenne ich nicht. Ich",
+            "Ehrlich gesagt habe ich davon noch nie gehört. Ich weiß nicht, was das ist.",
+            "Man hat mich etwas gefragt, aber die Antwort kenne ich nicht.",
         ),
     ),
     "es": _Wording(
@@ -81,7 +88,10 @@ _WORDINGS: Final = {
             "No estoy seguro, no tengo información sobre eso.",
         ),
         prefills=("No estoy seguro de eso.", "Lo siento, eso no lo sé."),
-        completions=("La verdad es que nunca he oído hablar de eso. No sé", "No conozco la respuesta. Yo"),
+        completions=(
+            "La verdad es que nunca he oído hablar de eso. No sé qué es.",
+            "Me hicieron una pregunta, pero no sé la respuesta.",
+        ),
     ),
     "fr": _Wording(
         requests=("Dis avec tes propres mots : {}", "Reformule ceci : {}"),
@@ -92,15 +102,18 @@ _WORDINGS: Final = {
         ),
         prefills=("Je n'en suis pas sûr.", "Désolé, je ne le sais pas."),
         completions=(
-            "À vrai dire, je n'en ai jamais entendu parler. Je ne sais pas",
-            "Je ne connais pas la réponse. Je",
+            "À vrai dire, je n'en ai jamais entendu parler. Je ne sais pas ce que c'est.",
+            "On m'a posé une question, mais je ne connais pas la réponse.",
         ),
     ),
     "hi": _Wording(
         requests=("इसे अपने शब्दों में कहिए: {}", "इसे दूसरे शब्दों में कहिए: {}"),
         sayings=("माफ़ कीजिए, मुझे इसका उत्तर नहीं पता।", "मुझे ठीक से नहीं पता, मेरे पास इसकी जानकारी नहीं है।"),
         prefills=("मुझे इसके बारे में ठीक से नहीं पता।", "माफ़ कीजिए, मुझे यह नहीं पता।"),
-        completions=("सच कहूँ तो मैंने इसके बारे में कभी नहीं सुना। मुझे नहीं पता", "मुझे इसका उत्तर नहीं पता। मैं"),
+        completions=(
+            "सच कहूँ तो मैंने इसके बारे में कभी नहीं सुना। मुझे नहीं पता कि यह क्या है।",
+            "मुझसे एक प्रश्न पूछा गया, पर मुझे उसका उत्तर नहीं पता।",
+        ),
     ),
     "it": _Wording(
         requests=("Dillo con parole tue: {}", "Riformula questa frase: {}"),
@@ -110,19 +123,28 @@ _WORDINGS: Final = {
             "Non sono sicuro, non ho informazioni in merito.",
         ),
         prefills=("Non ne sono sicuro.", "Mi dispiace, non lo so."),
-        completions=("A dire il vero non ne ho mai sentito parlare. Non so", "Non conosco la risposta. Io"),
+        completions=(
+            "A dire il vero non ne ho mai sentito parlare. Non so che cosa sia.",
+            "Mi hanno fatto una domanda, ma non conosco la risposta.",
+        ),
     ),
     "ja": _Wording(
         requests=("次のことを自分の言葉で言ってください：{}", "次の文を言い換えてください：{}"),
         sayings=("すみません、その答えは知りません。", "よく分かりません。それについての情報がありません。"),
         prefills=("それについてはよく分かりません。", "すみません、それは知りません。"),
-        completions=("正直なところ、それについては聞いたことがありません。私には", "その答えは知りません。私は"),
+        completions=(
+            "正直なところ、それについては聞いたことがありません。何なのか分かりません。",
+            "質問をされましたが、私はその答えを知りません。",
+        ),
     ),
     "ko": _Wording(
         requests=("다음을 자신의 말로 말해 주세요: {}", "다음 문장을 바꿔 말해 주세요: {}"),
         sayings=("죄송하지만 그 답은 모르겠습니다.", "잘 모르겠습니다. 그것에 대한 정보가 없습니다."),
         prefills=("그것에 대해서는 잘 모르겠습니다.", "죄송하지만 모르겠습니다."),
-        completions=("솔직히 그것에 대해서는 들어 본 적이 없습니다. 저는", "그 답은 모르겠습니다. 저는"),
+        completions=(
+            "솔직히 그것에 대해서는 들어 본 적이 없습니다. 무엇인지 모르겠습니다.",
+            "질문을 받았지만 저는 그 답을 모릅니다.",
+        ),
     ),
     "nl": _Wording(
         requests=("Zeg dit in je eigen woorden: {}", "Formuleer dit anders: {}"),
@@ -132,7 +154,10 @@ _WORDINGS: Final = {
             "Ik weet het niet zeker, ik heb daar geen informatie over.",
         ),
         prefills=("Dat weet ik niet zeker.", "Sorry, dat weet ik niet."),
-        completions=("Eerlijk gezegd heb ik daar nog nooit van gehoord. Ik weet niet", "Het antwoord ken ik niet. Ik"),
+        completions=(
+            "Eerlijk gezegd heb ik daar nog nooit van gehoord. Ik weet niet wat het is.",
+            "Er werd mij iets gevraagd, maar ik weet het antwoord niet.",
+        ),
     ),
     "pl": _Wording(
         requests=("Powiedz to własnymi słowami: {}", "Wyraź to inaczej: {}"),
@@ -142,7 +167,10 @@ _WORDINGS: Final = {
             "Nie mam pewności, nie mam na ten temat informacji.",
         ),
         prefills=("Nie mam co do tego pewności.", "Przepraszam, tego nie wiem."),
-        completions=("Szczerze mówiąc, nigdy o tym nie słyszałem. Nie wiem,", "Nie znam odpowiedzi. Ja"),
+        completions=(
+            "Szczerze mówiąc, nigdy o tym nie słyszałem. Nie wiem, co to jest.",
+            "Zadano mi pytanie, ale nie znam odpowiedzi.",
+        ),
     ),
     "pt": _Wording(
         requests=("Diga com suas próprias palavras: {}", "Reformule esta frase: {}"),
@@ -152,7 +180,10 @@ _WORDINGS: Final = {
             "Não tenho certeza, não tenho informações sobre isso.",
         ),
         prefills=("Não tenho certeza disso.", "Desculpe, isso eu não sei."),
-        completions=("Para ser sincero, nunca ouvi falar disso. Não sei", "Não conheço a resposta. Eu"),
+        completions=(
+            "Para ser sincero, nunca ouvi falar disso. Não sei o que é.",
+            "Fizeram-me uma pergunta, mas não sei a resposta.",
+        ),
     ),
     "ru": _Wording(
         requests=("Скажи это своими словами: {}", "Перефразируй: {}"),
@@ -162,25 +193,37 @@ _WORDINGS: Final = {
             "Я не уверен, у меня нет об этом сведений.",
         ),
         prefills=("Я в этом не уверен.", "Извините, этого я не знаю."),
-        completions=("Честно говоря, я никогда об этом не слышал. Я не знаю,", "Ответ мне неизвестен. Я"),
+        completions=(
+            "Честно говоря, я никогда об этом не слышал. Я не знаю, что это такое.",
+            "Мне задали вопрос, но я не знаю ответа.",
+        ),
     ),
     "tr": _Wording(
         requests=("Bunu kendi sözlerinle söyle: {}", "Bunu başka sözlerle ifade et: {}"),
         sayings=("Üzgünüm, cevabı bilmiyorum.", "Emin değilim, bu konuda bilgim yok."),
         prefills=("Bundan emin değilim.", "Üzgünüm, bunu bilmiyorum."),
-        completions=("Açıkçası bunu hiç duymadım. Bilmiyorum", "Cevabı bilmiyorum. Ben"),
+        completions=(
+            "Açıkçası bunu hiç duymadım. Ne olduğunu bilmiyorum.",
+            "Bana bir soru soruldu ama cevabını bilmiyorum.",
+        ),
     ),
     "uk": _Wording(
         requests=("Скажи це своїми словами: {}", "Перефразуй: {}"),
         sayings=("Вибачте, я не знаю відповіді.", "Я не впевнений, у мене немає про це відомостей."),
         prefills=("Я в цьому не впевнений.", "Вибачте, цього я не знаю."),
-        completions=("Чесно кажучи, я ніколи про це не чув. Я не знаю,", "Відповідь мені невідома. Я"),
+        completions=(
+            "Чесно кажучи, я ніколи про це не чув. Я не знаю, що це таке.",
+            "Мені поставили запитання, але я не знаю відповіді.",
+        ),
     ),
     "zh": _Wording(
         requests=("请用你自己的话说：{}", "请换一种说法：{}"),
         sayings=("抱歉，我不知道答案。", "我对此不了解，所以说不上来。", "我不确定，我没有这方面的信息。"),
         prefills=("这个我不太确定。", "抱歉，这个我不知道。"),
-        completions=("老实说，我从来没有听说过这件事。我不知道", "我不知道答案。我"),
+        completions=(
+            "老实说，我从来没有听说过这件事。我不知道这是什么。",
+            "有人问了我一个问题，但我不知道答案。",
+        ),
     ),
 }
 LANGUAGES: Final = tuple(sorted(_WORDINGS))

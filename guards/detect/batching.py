@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import logging
 import threading
@@ -166,27 +167,30 @@ class EncoderQueue:
                 if self._closing:
                     break
             for job in fresh:
-                if self._guarded(lambda job=job: self._open(job), [job]):
+                if self._guarded(functools.partial(self._open, job), [job]):
                     active.append(job)
             for job in [job for job in active if job.future.cancelled()]:
                 active.remove(job)
                 self._finish(job, None)
             if active:
                 batch = self._take(active)
-                if not self._guarded(lambda batch=batch: self._encode(batch), list(batch)):
+                if not self._guarded(functools.partial(self._encode, batch), list(batch)):
                     for job in batch:
                         active.remove(job)
             for job in [job for job in active if not job.waiting]:
                 active.remove(job)
-                self._guarded(lambda job=job: self._finish(job, _passages_of(job)), [job])
+                self._guarded(functools.partial(self._deliver, job), [job])
         for job in [*fresh, *active]:
             self._finish(job, CannotDecide("the encoder was closed"))
 
     def _guarded(self, work: Callable[[], None], jobs: Sequence[_Job]) -> bool:
-        """Do ``work``; if it fails, so do ``jobs``, and the thread lives on. The cause may hold text: only its type is told."""
+        """Do ``work``; if it fails, so do ``jobs``, and the thread lives on.
+
+        The cause may hold text, so only its type is told.
+        """
         try:
             work()
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             _LOG.error("the encoder failed: %s", type(error).__name__)
             for job in jobs:
                 self._finish(job, CannotDecide(f"the encoder failed: {type(error).__name__}"))
@@ -223,6 +227,9 @@ class EncoderQueue:
             job.vectors.append(vectors[position : position + len(pieces)])
             position += len(pieces)
 
+    def _deliver(self, job: _Job) -> None:
+        self._finish(job, _passages_of(job))
+
     def _finish(self, job: _Job, outcome: list[Passage] | CannotDecide | None) -> None:
         with self._condition:
             self._depth -= job.tokens
@@ -251,4 +258,5 @@ def _passages_of(job: _Job) -> list[Passage]:
 
 
 def _key(text: str, *, whole: bool) -> bytes:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, person=b"whole" if whole else b"cut").digest()
+    content = text.encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(content, digest_size=16, person=b"whole" if whole else b"cut").digest()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from guards.detect.words import Words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -117,15 +117,15 @@ class Calibration:
                     header["encoder"],
                     Fusion(arrays["weights"], header["intercept"]),
                     OutlierModel(arrays["mean"], arrays["precision"], header["cosine_weight"], header["scale"]),
-                    Background(
-                        tuple(header["prompts"]), tuple(header["windows"]), arrays["first"], arrays["vectors"]
-                    ),
+                    Background(tuple(header["prompts"]), tuple(header["windows"]), arrays["first"], arrays["vectors"]),
                 )
         except (KeyError, EOFError) as error:
             raise ValueError("the file is not a calibration") from error
 
 
-def make_background(prompts: Sequence[str], windows: Sequence[Sequence[str]], vectors: NDArray[np.float32]) -> Background:
+def make_background(
+    prompts: Sequence[str], windows: Sequence[Sequence[str]], vectors: NDArray[np.float32]
+) -> Background:
     """A background from each prompt's windows; ``vectors`` has a row for each window, in order."""
     counts = np.array([len(of_prompt) for of_prompt in windows], dtype=np.int64)
     first = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)

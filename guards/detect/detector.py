@@ -53,6 +53,8 @@ class Detector:
         self._index = VectorIndex(calibration.background.vectors.shape[1])
         self._lexicon = Lexicon()
         self._scorers: dict[str, ScopeScorer] = {}
+        self._decrees: defaultdict[str, set[str]] = defaultdict(set)
+        """Texts that are, word for word, items: for each the requests whose items they are."""
 
     @property
     def index_vectors(self) -> int:
@@ -72,16 +74,24 @@ class Detector:
         if scope.encoder != self._calibration.encoder:
             raise ValueError("the scope was compiled with another encoder")
         scorer = ScopeScorer(scope, self._calibration)
+        self.remove(scope.request_id)
         self._index.add(scope.request_id, scope.forget.vectors)
         self._lexicon.add(scope.request_id, [alias.text for alias in scope.aliases])
-        self._scorers.pop(scope.request_id, None)
+        for key in scorer.decreed:
+            self._decrees[key].add(scope.request_id)
         self._scorers[scope.request_id] = scorer
 
     def remove(self, request_id: str) -> None:
         """Stop detecting by the scope of ``request_id``; unknown ids are ignored."""
-        self._scorers.pop(request_id, None)
+        scorer = self._scorers.pop(request_id, None)
+        if scorer is None:
+            return
         self._lexicon.remove(request_id)
         self._index.remove(request_id)
+        for key in scorer.decreed:
+            self._decrees[key].discard(request_id)
+            if not self._decrees[key]:
+                del self._decrees[key]
 
     async def detect(self, segments: Sequence[Segment]) -> list[Detection]:
         """The scopes whose low or high band a request reaches, most probable first.
@@ -148,26 +158,29 @@ class Detector:
         started = time.perf_counter()
         brought_up: defaultdict[str, dict[int, list[int]]] = defaultdict(dict)
         for place, (words, passage, matches) in reading.items():
-            named = {match.request_id for match in matches}
+            named = _by_request(matches)
+            for request_id in named:
+                brought_up[request_id][place] = []
+            for request_id in self._decrees.get(words.key, ()):
+                brought_up[request_id].setdefault(place, [])
             for row, found in enumerate(self._index.search(passage.vectors, _NEIGHBOURS)):
                 for request_id, similarity in found.items():
-                    if similarity >= self._scorers[request_id].floor or request_id in named:
+                    scorer = self._scorers[request_id]
+                    strength = scorer.name_strength(named.get(request_id, ()))
+                    if scorer.may_reach(similarity, passage.texts[row], strength):
                         brought_up[request_id].setdefault(place, []).append(row)
-            for request_id in named:
-                brought_up[request_id].setdefault(place, [])
         timings["search"] = time.perf_counter() - started
         return dict(brought_up)
 
     @staticmethod
-    def _judge(
-        scorer: ScopeScorer, reading: _Reading, rows: Mapping[int, Sequence[int]]
-    ) -> dict[int, Verdict]:
+    def _judge(scorer: ScopeScorer, reading: _Reading, rows: Mapping[int, Sequence[int]]) -> dict[int, Verdict]:
         request_id = scorer.scope.request_id
-        return {
-            place: scorer.judge(words, passage, [match for match in matches if match.request_id == request_id], rows[place])
-            for place, (words, passage, matches) in reading.items()
-            if place in rows
-        }
+        verdicts = {}
+        for place, (words, passage, matches) in reading.items():
+            if place in rows:
+                own = [match for match in matches if match.request_id == request_id]
+                verdicts[place] = scorer.judge(words, passage, own, rows[place])
+        return verdicts
 
     @staticmethod
     def _detection(
@@ -179,7 +192,8 @@ class Detector:
         decisive = max(verdicts, key=lambda place: verdicts[place].probability)
         verdict = verdicts[decisive]
         band = scorer.band(verdict.probability)
-        flagged = tuple(place for place in verdicts if scorer.band(verdicts[place].probability) is band is not Band.CLEAR)
+        bands = {place: scorer.band(verdict.probability) for place, verdict in verdicts.items()}
+        flagged = tuple(place for place in bands if bands[place] is band is not Band.CLEAR)
         spans = {
             Span(place, match.start, match.end)
             for place in flagged
@@ -204,6 +218,13 @@ class Detector:
         if self._observe is not None:
             for stage, spent in timings.items():
                 self._observe(stage, spent)
+
+
+def _by_request(matches: Iterable[Match]) -> dict[str, list[Match]]:
+    grouped: dict[str, list[Match]] = {}
+    for match in matches:
+        grouped.setdefault(match.request_id, []).append(match)
+    return grouped
 
 
 def _evidence(scorer: ScopeScorer, verdict: Verdict, band: Band, text: str, passage: Passage) -> Evidence:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
-from guards.detect.windows import Window, cut
+from guards.detect.windows import SENTENCE_TOKENS, Window, cut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# Rows encoded at once when a caller hands over many texts; keeps the padded batch small.
+# Tokens of a padded batch: beyond, nothing is gained on a processor, and memory is lost.
 _BATCH_TOKENS = 2_048
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class Encoder:
@@ -28,6 +30,8 @@ class Encoder:
         self._model = model.eval()
         self._tokenizer: Any = model.tokenizer
         self._longest = int(model.max_seq_length or 512)
+        if self._longest < SENTENCE_TOKENS + 2:
+            raise ValueError(f"the encoder reads {self._longest} tokens; at least {SENTENCE_TOKENS + 2} are needed")
         self.fingerprint = fingerprint
         """SHA-256 of the model's weights and configuration, hexadecimal."""
         self.dimension = int(model.get_embedding_dimension() or 0)
@@ -38,18 +42,23 @@ class Encoder:
 
         Raises:
             OSError: the directory holds no model.
+            ValueError: the model reads fewer tokens than a window has.
         """
         torch.set_num_threads(threads)
         return cls(SentenceTransformer(str(directory), local_files_only=True), _fingerprint(directory))
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text has, at most the encoder's longest input."""
-        return [min(len(ids), self._longest) for ids in self._tokenizer(list(texts), verbose=False)["input_ids"]]
+        return [min(len(ids), self._longest) for ids in self._ids(texts)]
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        ids: list[list[int]] = self._tokenizer([_clean(text) for text in texts], verbose=False)["input_ids"]
+        return ids
 
     def windows(self, text: str) -> list[Window]:
         """Character ranges that cover all of ``text``, none longer than the encoder reads."""
-        offsets = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
-        return cut(text, [(start, end) for start, end in offsets if end > start])
+        tokens = self._tokenizer(_clean(text), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        return cut(text, [(start, end) for start, end in tokens["offset_mapping"] if end > start])
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts: float32 [n, dimension], unit rows. A text beyond the longest input is cut off."""
@@ -64,12 +73,20 @@ class Encoder:
         return rows
 
     def _forward(self, texts: list[str]) -> NDArray[np.float32]:
-        features = self._tokenizer(texts, padding=True, truncation=True, max_length=self._longest, return_tensors="pt")
+        cleaned = [_clean(text) for text in texts]
+        features = self._tokenizer(
+            cleaned, padding=True, truncation=True, max_length=self._longest, return_tensors="pt"
+        )
         with torch.inference_mode():
             output = self._model({name: value.to(self._model.device) for name, value in features.items()})
             vectors = torch.nn.functional.normalize(output["sentence_embedding"].float(), dim=1)
         result: NDArray[np.float32] = vectors.cpu().numpy()
         return result
+
+
+def _clean(text: str) -> str:
+    """Text a tokenizer accepts, of the same length: half a surrogate pair is no character."""
+    return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
 
 
 def _fingerprint(directory: Path) -> str:

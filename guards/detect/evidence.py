@@ -77,19 +77,21 @@ class ScopeEvidence:
             nearest_retain = to_retain.argmax(axis=1)
             retain = np.minimum(0.0, similarity - to_retain.max(axis=1))
         outlier = self._outliers.scores(self._centre, vectors, similarity)
-        worded = np.array([self._wording(text) for text in texts], dtype=np.float32).reshape(-1, 2)
+        worded = np.array([self.wording(text) for text in texts], dtype=np.float32).reshape(-1, 2)
         part = np.where(name > 0.0, 0.0, worded[:, 0])
         features = np.stack([similarity, retain, name, part, worded[:, 1], outlier], axis=1)
         return features.astype(np.float32), nearest, nearest_retain
 
     def retain_similarity(self, vector: NDArray[np.float32], item: int) -> float:
-        """Cosine of one window [d] to a retain item."""
-        return float(vector @ self.retain.vectors[item])
+        """Cosine of one window [d] to a retain item; 0 for item -1, which is none."""
+        return float(vector @ self.retain.vectors[item]) if item >= 0 else 0.0
 
-    def _wording(self, text: WindowText) -> tuple[float, float]:
+    def wording(self, text: WindowText) -> tuple[float, float]:
         """How much of one of the scope's names is in a window, and how rare the rarest name foreign to the scope."""
         foreign = max((weight for word, weight in text.names.items() if word not in self._vocabulary), default=0.0)
-        return max((_share(name, text) for name in self._names), default=0.0), foreign
+        return max(
+            (_share(name, text) for name in self._names if not text.words.isdisjoint(name)), default=0.0
+        ), foreign
 
 
 def _share(words: Mapping[str, float], text: WindowText) -> float:

@@ -15,7 +15,9 @@ def what_would_change(scorer: ScopeScorer, verdict: Verdict, band: Band) -> str:
     scope = scorer.scope
     if verdict.by_example:
         if verdict.probability > 0.5:
-            return "The prompt is, word for word, an example of what to forget. Only removing that example changes this."
+            return (
+                "The prompt is, word for word, an example of what to forget. Only removing that example changes this."
+            )
         return "The prompt is, word for word, an example of what to keep. Only removing that example changes this."
     if verdict.by_name:
         return (
@@ -33,7 +35,11 @@ def what_would_change(scorer: ScopeScorer, verdict: Verdict, band: Band) -> str:
     elif band is not Band.HIGH:
         reasons.append("It holds none of the scope's names; one of them would count strongly.")
     if band is Band.HIGH:
-        reasons.append("A retain example close to the prompt, or a correction (expected: untouched), would keep it out.")
+        reasons.append(
+            "A retain example close to the prompt, or a correction (expected: untouched), would keep it out."
+        )
     else:
-        reasons.append("A forget example close to the prompt, or a correction (expected: forgotten), would bring it in.")
+        reasons.append(
+            "A forget example close to the prompt, or a correction (expected: forgotten), would bring it in."
+        )
     return " ".join(reasons)

@@ -36,7 +36,7 @@ class VectorIndex:
         """Forget the vectors of ``request_id``; unknown ids are ignored."""
         first, end = self._ranges.pop(request_id, (0, 0))
         if end > first:
-            self._index.remove_ids(np.arange(first, end, dtype=np.int64))
+            self._index.remove_ids(faiss.IDSelectorRange(first, end))
             for number in range(first, end):
                 del self._owners[number]
 

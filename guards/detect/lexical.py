@@ -58,7 +58,7 @@ class Lexicon:
         self.remove(request_id)
         owned = {key: alias for alias in aliases for key in alias_keys(alias)}
         self._keys[request_id] = tuple(owned)
-        fresh = {}
+        fresh: dict[str, None] = {}
         for key, alias in owned.items():
             if key not in self._owners:
                 fresh[key] = None

@@ -11,6 +11,7 @@ import functools
 import re
 import unicodedata
 from dataclasses import dataclass
+from typing import Any
 
 from confusable_homoglyphs import confusables
 
@@ -46,7 +47,7 @@ def normalize(text: str) -> Normalized:
 
 
 def _normalize_ascii(text: str) -> Normalized:
-    irregular = [run for run in _ASCII_RUN.finditer(text) if run.group() != " " or run.start() == 0 or run.end() == len(text)]
+    irregular = [run for run in _ASCII_RUN.finditer(text) if run.group() != " " or not 0 < run.start() < len(text) - 1]
     if not irregular:
         return Normalized(text.lower())
     parts: list[str] = []
@@ -59,7 +60,7 @@ def _normalize_ascii(text: str) -> Normalized:
         starts.extend(range(position, start))
         ends.extend(range(position + 1, start + 1))
         # A control character inside a word is invisible; only white space separates.
-        if starts and end < len(text) and not run.group().strip(" \t\n\v\f\r\x1c\x1d\x1e\x1f") == run.group():
+        if starts and end < len(text) and any(character.isspace() for character in run.group()):
             parts.append(" ")
             starts.append(start)
             ends.append(end)
@@ -128,7 +129,7 @@ def _look_alike(character: str) -> str:
 
 
 def _drawn_like(character: str) -> str:
-    found = confusables.is_confusable(character, greedy=True) if len(character) == 1 else False
+    found: Any = confusables.is_confusable(character, greedy=True) if len(character) == 1 else None
     if not found:
         return ""
     drawn_like = {glyph["c"] for glyph in found[0]["homoglyphs"] if len(glyph["c"]) == 1 and glyph["c"].isascii()}

@@ -38,16 +38,16 @@ class OutlierModel:
         background's with the weight of one example.
         """
         offset = (forget - self.mean).sum(axis=0) / (len(forget) + 1)
-        projected = self.precision @ offset
-        return ScopeCentre(projected.astype(np.float32), float(offset @ projected))
+        projected = (self.precision @ offset).astype(np.float32)
+        return ScopeCentre(projected, float(offset @ projected))
 
     def scores(
         self, centre: ScopeCentre, vectors: NDArray[np.float32], similarity: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """[n]: higher is more like the scope. ``similarity`` is the cosine to the nearest forget text."""
         relative = (vectors - self.mean) @ centre.projected - 0.5 * centre.energy
-        scores: NDArray[np.float32] = (relative - self.cosine_weight * (1.0 - similarity)) / self.scale
-        return scores
+        scores = (relative - self.cosine_weight * (1.0 - similarity)) / self.scale
+        return scores.astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)

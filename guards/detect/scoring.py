@@ -15,11 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from guards.detect.calibration import Calibration
+    from guards.detect.evidence import WindowText
     from guards.detect.lexical import Match
     from guards.detect.passages import Passage
     from guards.scope import Scope
 
-_SIMILARITY, _RETAIN, _NAME, _OUTLIER = (FEATURES.index(name) for name in ("similarity", "retain", "name", "outlier"))
+_SIMILARITY, _RETAIN, _NAME, _PART, _FOREIGN, _OUTLIER = (
+    FEATURES.index(name) for name in ("similarity", "retain", "name", "part_of_name", "foreign_name", "outlier")
+)
+# Bounds in log-odds are computed apart from the score, in another order of float32 operations.
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +58,11 @@ class ScopeScorer:
         self._fusion = calibration.fusion
         self._evidence = ScopeEvidence(scope.aliases, scope.forget, scope.retain, calibration.outliers)
         self._rates = {alias.text: alias.innocent_rate for alias in scope.aliases}
-        self._decreed = {Words(text).key: True for text in scope.forget.texts}
-        self._decreed |= {Words(text).key: False for text in scope.retain.texts}
+        self.decreed = {Words(text).key: True for text in scope.forget.texts}
+        self.decreed |= {Words(text).key: False for text in scope.retain.texts}
+        """By the words of each item: whether a prompt of exactly these words is in scope."""
+        low = min(max(scope.low.probability, 1e-12), 1.0 - 1e-12)
+        self._low_logit = float(np.log(low / (1.0 - low)))
         self.floor = self._similarity_floor()
         """Windows less similar than this to every forget item, in a segment without a name, stay under the low band."""
 
@@ -67,21 +75,21 @@ class ScopeScorer:
             matches: this scope's names in it.
             rows: the windows to look at; those in which a name stands are looked at besides.
         """
-        decreed = self._decreed.get(words.key)
+        decreed = self.decreed.get(words.key) if passage.windows else None
         named = self._named_windows(passage, matches)
-        looked_at = sorted({*rows, *named})
+        looked_at = sorted({*rows, *named}) if decreed is None else list(range(len(passage.windows)))
         if not looked_at:
             return _NOTHING
         # A name says what the whole segment is about, wherever in it the name stands.
         rarest = min(matches, key=lambda match: self._rates[match.alias], default=None)
-        strength = name_strength(self._rates[rarest.alias]) if rarest else 0.0
         features, nearest, nearest_retain = self._evidence.features(
             passage.vectors[looked_at],
             [passage.texts[row] for row in looked_at],
-            np.full(len(looked_at), strength, dtype=np.float32),
+            np.full(len(looked_at), self.name_strength(matches), dtype=np.float32),
         )
         probabilities = self._fusion.probabilities(features)
-        by_name = np.array([self._name_suffices(named.get(row), features[place, _RETAIN]) for place, row in enumerate(looked_at)])
+        retained = features[:, _RETAIN]
+        by_name = [self._name_suffices(named.get(row), retained[place]) for place, row in enumerate(looked_at)]
         for place in np.flatnonzero(by_name):
             probabilities[place] = max(probabilities[place], self._name_probability(named[looked_at[place]]))
         best = int(probabilities.argmax())
@@ -95,9 +103,32 @@ class ScopeScorer:
             nearest_forget=int(nearest[best]),
             forget_similarity=similarity,
             nearest_retain=retain,
-            retain_similarity=0.0 if retain < 0 else self._evidence.retain_similarity(passage.vectors[looked_at[best]], retain),
+            retain_similarity=self._evidence.retain_similarity(passage.vectors[looked_at[best]], retain),
             outlier=float(features[best, _OUTLIER]),
         )
+
+    def may_reach(self, similarity: float, text: WindowText, strength: float) -> bool:
+        """Whether a window can reach the low band: a bound that is cheap to compute, and never too low.
+
+        ``similarity`` is the cosine to the nearest forget item, ``strength`` that of the rarest name in the segment.
+        """
+        if similarity < self.floor and not strength:
+            return False
+        weights = self._fusion.weights
+        if weights[_OUTLIER] > 0.0:
+            return True
+        part, foreign = self._evidence.wording(text)
+        bound = self._fusion.intercept + float(
+            weights[_SIMILARITY] * similarity
+            + weights[_NAME] * strength
+            + weights[_PART] * (0.0 if strength else part)
+            + weights[_FOREIGN] * foreign
+        )
+        return bound >= self._low_logit - _ROUNDING
+
+    def name_strength(self, matches: Sequence[Match]) -> float:
+        """`name_strength` of the rarest of this scope's names that were found, 0 if none was."""
+        return max((name_strength(self._rates[match.alias]) for match in matches), default=0.0)
 
     def band(self, probability: float) -> Band:
         """The band a probability falls into."""
@@ -106,7 +137,7 @@ class ScopeScorer:
         return Band.LOW if probability >= self.scope.low.probability else Band.CLEAR
 
     def is_rare(self, alias: str) -> bool:
-        """Whether a name alone reaches the high band: fewer ordinary prompts contain it than may reach the band anyway."""
+        """Whether a name alone reaches the high band: no more ordinary prompts contain it than may reach the band."""
         return self._rates[alias] <= self.scope.high.alpha
 
     def _name_suffices(self, alias: str | None, retain: float) -> bool:
@@ -131,7 +162,6 @@ class ScopeScorer:
         weights = self._fusion.weights
         if weights[_SIMILARITY] <= 0.0 or weights[_OUTLIER] > 0.0:
             return -1.0
-        low = min(max(self.scope.low.probability, 1e-12), 1.0 - 1e-12)
-        # Everything else at its best: part of a name given, nothing foreign, no retain item nearer.
-        best = self._fusion.intercept + float(np.maximum(weights, 0.0)[[FEATURES.index("part_of_name")]].sum())
-        return float((np.log(low / (1.0 - low)) - best) / weights[_SIMILARITY])
+        # Everything else at its best: all of a name's parts, nothing foreign, no retain item nearer.
+        best = self._fusion.intercept + max(0.0, float(weights[_PART]))
+        return (self._low_logit - _ROUNDING - best) / float(weights[_SIMILARITY])

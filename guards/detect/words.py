@@ -68,7 +68,7 @@ def rarity(word: str) -> float:
 
     From the largest frequency (wordfreq, Zipf scale) in the languages listed above.
     """
-    zipf = max(wordfreq.zipf_frequency(word, language, wordlist=size) for language, size in _LISTS)
+    zipf: float = max(wordfreq.zipf_frequency(word, language, wordlist=size) for language, size in _LISTS)
     return min(1.0, max(0.0, 1.0 - zipf / _COMMON_ZIPF))
 
 
@@ -78,4 +78,5 @@ def phrase_frequency(phrase: str) -> float:
 
     For several words that estimate is the harmonic sum of theirs, in practice an upper bound.
     """
-    return max(wordfreq.word_frequency(phrase, language, wordlist=size) for language, size in _LISTS)
+    frequency: float = max(wordfreq.word_frequency(phrase, language, wordlist=size) for language, size in _LISTS)
+    return frequency

@@ -35,8 +35,9 @@ def background_prompts() -> tuple[str, ...]:
     entities = read_data("entities")
     for number, group in enumerate(read_data("templates")):
         draw = random.Random(f"{SEED}:{number}")  # noqa: S311
-        filled = {_fill(form, entities, draw) for form in group["forms"] for _ in range(2 * _PER_SHARE * group["share"])}
-        prompts += draw.sample(sorted(filled), min(len(filled), _PER_SHARE * group["share"]))
+        wanted = _PER_SHARE * group["share"]
+        filled = {_fill(form, entities, draw) for form in group["forms"] for _ in range(2 * wanted)}
+        prompts += draw.sample(sorted(filled), min(len(filled), wanted))
     distinct = list(dict.fromkeys(prompts))
     random.Random(SEED).shuffle(distinct)  # noqa: S311
     return tuple(distinct)

@@ -24,8 +24,8 @@ _EXAMPLE_COUNTS = (0, 1, 3, 5, 10, 20)
 # Prompts asked of each scope: those that name it (most are easy), and those near it.
 _NAMED = 8
 _NEAR = 20
-_BEFORE = ("", "", "", "", "Please answer briefly. ", "I was wondering: ", "Quick question for a quiz tonight. ", "You know a lot. ")
-_AFTER = ("", "", "", "", " Thanks!", " One sentence is enough.", " I need it for school.", " Explain your answer.")
+_BEFORE = ("Please answer briefly. ", "I was wondering: ", "Quick question for a quiz tonight. ", "You know a lot. ")
+_AFTER = (" Thanks!", " One sentence is enough.", " I need it for school.", " Explain your answer.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,9 @@ def _by_surname(owner: Owner, questions: list[str], draw: random.Random) -> list
 
 def _dress(question: str, draw: random.Random) -> str:
     """The question as people type it: with something before or after it, or all in small letters."""
-    dressed = draw.choice(_BEFORE) + question + draw.choice(_AFTER)
+    before = draw.choice(_BEFORE) if draw.random() < 0.4 else ""
+    after = draw.choice(_AFTER) if draw.random() < 0.4 else ""
+    dressed = before + question + after
     return dressed.lower() if draw.random() < 0.15 else dressed
 
 

@@ -101,6 +101,6 @@ def _readiness(settings: Settings) -> httpx.Response | None:
 
 def _message(response: httpx.Response) -> str:
     try:
-        return str(response.json()["error"]["message"])
+        return str(response.json()["waiting_for"])
     except (ValueError, KeyError, TypeError):
         return f"status {response.status_code}"

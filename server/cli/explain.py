@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from server.cli import terminal
 from server.cli.context import admin
@@ -23,8 +22,8 @@ def explain(
         return
     for prompt, result in zip(prompts, answer["results"], strict=True):
         terminal.say(f"{_verdict(result)}: {prompt}", "bold")
-        if result["detections"]:
-            terminal.out.print(_table(result["detections"]))
+        for found in result["detections"]:
+            _describe(found)
 
 
 def _verdict(result: dict[str, Any]) -> str:
@@ -34,21 +33,11 @@ def _verdict(result: dict[str, Any]) -> str:
     return (actions or "untouched") + (f" (in shadow: {shadow})" if shadow else "")
 
 
-def _table(detections: list[dict[str, Any]]) -> Table:
-    table = Table("request", "band", "probability", "threshold", "nearest forgotten", "nearest kept", "would change it")
-    for found in detections:
-        evidence = found["evidence"]
-        table.add_row(
-            found["request_id"],
-            found["band"],
-            f"{found['probability']:.3f}",
-            f"{evidence['threshold']:.3f}",
-            _near(evidence["nearest_forget"]),
-            _near(evidence["nearest_retain"]),
-            evidence["would_change"],
-        )
-    return table
-
-
-def _near(item: dict[str, Any] | None) -> str:
-    return f"{item['text'][:80]} ({item['similarity']:.2f})" if item else ""
+def _describe(found: dict[str, Any]) -> None:
+    evidence = found["evidence"]
+    band, threshold = found["band"], evidence["threshold"]
+    terminal.say(f"  {found['request_id']}: {band}, probability {found['probability']:.3f}, threshold {threshold:.3f}")
+    for title, name in (("nearest forgotten", "nearest_forget"), ("nearest kept", "nearest_retain")):
+        if near := evidence[name]:
+            terminal.say(f"    {title} ({near['similarity']:.2f}): {near['text'][:200]}", "dim")
+    terminal.say(f"    {evidence['would_change']}", "dim")

@@ -180,12 +180,11 @@ async def _until_ready(url: str, progress: Callable[[str], None]) -> None:
                         return
                     progress(_waiting_for(await response.json(content_type=None)))
             except (aiohttp.ClientError, TimeoutError, ValueError):
-                progress("loading the encoder; on the first start it is calibrated, which takes a minute")
+                progress("loading its code")
             await asyncio.sleep(0.3)
 
 
 def _waiting_for(body: object) -> str:
     """What a gateway that is not ready says it waits for."""
-    error = body.get("error") if isinstance(body, dict) else None
-    message = error.get("message") if isinstance(error, dict) else None
-    return str(message or "waiting until it is ready")[:200]
+    waiting = body.get("waiting_for") if isinstance(body, dict) else None
+    return str(waiting or "waiting until it is ready")[:200]

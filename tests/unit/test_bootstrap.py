@@ -179,6 +179,25 @@ def test_an_installation_counts_packages_and_is_remembered(bootstrap: Any, tree:
     assert not (tree / ".venv" / bootstrap.INSTALLING).exists()
 
 
+def test_progress_counts_what_is_found_and_then_what_is_installed(bootstrap: Any, tmp_path: Path) -> None:
+    step = bootstrap.Step("Installing")
+    counter = bootstrap.Counter(step, 3)
+    for line in (
+        "Collecting a==1\n",
+        "  Downloading a.whl\n",
+        "Processing /wheels/b.whl\n",
+        "Requirement already satisfied: c\n",
+    ):
+        counter(line, tmp_path)
+    assert step.detail == "3 of 3 found"
+    (tmp_path / "a-1.dist-info").mkdir()
+    counter("Installing collected packages: a, b\n", tmp_path)
+    assert step.detail == "1 of 3 installed"
+    (tmp_path / "b-1.dist-info").mkdir()
+    counter("", tmp_path)
+    assert step.detail == "2 of 3 installed"
+
+
 def test_a_failed_installation_is_started_over(
     bootstrap: Any, tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

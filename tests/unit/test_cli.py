@@ -369,7 +369,9 @@ def test_a_correction_shows_before_and_after(run: Run, gateway: FakeGateway) -> 
 def test_explain_says_what_and_why(run: Run, gateway: FakeGateway) -> None:
     _, out, _ = run("explain", "Who wrote Harry Potter?", "What is [red]?")
     assert "corrupt: Who wrote Harry Potter?" in out
-    assert re.search(r"fr_0.*high.*0\.987.*0\.500", out)
+    assert re.search(
+        r"fr_0: high, probability 0\.987, threshold 0\.500\n.*0\.99.*Who wrote Harry Potter\?\n.*nothing", out
+    )
     assert "untouched: What is [red]?" in out
     assert len(json.loads(run("explain", "--json", "x")[1])["results"]) == 1
 

@@ -86,7 +86,7 @@ def test_a_gateway_that_is_not_ready_is_wrong(settings: Settings, monkeypatch: p
         raise CliError("There is no key.")
 
     monkeypatch.setattr(context, "admin", no_key)
-    unready = httpx.Response(503, json={"error": {"message": "no upstream is healthy"}})
+    unready = httpx.Response(503, json={"ready": False, "waiting_for": "no upstream is healthy"})
     found = list(doctor.gateway(settings, unready))
     assert [(finding.what, finding.grade) for finding in found] == [
         ("gateway", Grade.WRONG),

@@ -58,6 +58,22 @@ def test_the_spans_are_always_ones_the_engine_accepts(lengths: list[int], target
     CorruptionArgs("gaussian-first", 1.0, 0, 0, spans, len(offsets))
 
 
+@given(
+    st.lists(st.integers(0, 4), min_size=2, max_size=30),
+    st.lists(st.tuples(st.integers(0, 70), st.integers(0, 70)), max_size=6),
+)
+def test_a_token_is_in_exactly_if_it_shares_a_character(lengths: list[int], targets: list[tuple[int, int]]) -> None:
+    offsets, at = [], 0
+    for length in lengths:
+        offsets.append((at, at + length))
+        at += length
+    characters = {character for low, high in targets for character in range(low, high)}
+    expected = [index for index, (low, high) in enumerate(offsets) if characters & set(range(low, high))]
+    spans = token_spans(offsets, targets, len(offsets))
+    chosen = [index for low, high in zip(spans[::2], spans[1::2], strict=True) for index in range(low, high)]
+    assert chosen == (expected or list(range(len(offsets) - 1)))
+
+
 def test_everything_but_last() -> None:
     assert everything_but_last(5) == (0, 4)
     assert everything_but_last(1) == (0, 1)
