@@ -177,24 +177,29 @@ async def visit(target: Target, clients: int, requests: int, *, first_byte: bool
     """Send ``requests`` through ``clients`` connections, each as soon as its last is answered."""
     loop = asyncio.get_running_loop()
     address = urlsplit(target.url)
-    connections = []
-    for _ in range(clients):
+
+    async def connect() -> Client:
         _, client = await loop.create_connection(Client, address.hostname or "", address.port or 80)
-        connections.append(client)
+        return client
+
+    connections = [await connect() for _ in range(clients)]
     numbers = iter(range(salt, salt + requests + clients))
     taken: list[float] = []
 
-    async def go(client: Client, *, count: bool) -> None:
+    async def go(slot: int, *, count: bool) -> None:
         for number in numbers:
+            client = connections[slot]
+            if client.transport is None or client.transport.is_closing():  # a slow server dropped it while idle
+                client = connections[slot] = await connect()
             first, whole = await client.ask(target.request(number, stream=first_byte))
             taken.append(first if first_byte else whole)
             if not count:
                 return
 
-    await asyncio.gather(*(go(client, count=False) for client in connections))  # warms each connection
+    await asyncio.gather(*(go(slot, count=False) for slot in range(clients)))  # warms each connection
     taken.clear()
     began = time.perf_counter()
-    await asyncio.gather(*(go(client, count=True) for client in connections))
+    await asyncio.gather(*(go(slot, count=True) for slot in range(clients)))
     elapsed = time.perf_counter() - began
     for client in connections:
         if client.transport is not None:

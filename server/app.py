@@ -24,6 +24,7 @@ from server.admin.routes import create_admin_router
 from server.api.chat import ChatCompletions
 from server.api.completions import Completions
 from server.api.endpoint import Limits
+from server.assets import AssetError
 from server.auth import BearerKeys
 from server.gateway.gateway import Gateway
 from server.gateway.routes import data_routes
@@ -34,6 +35,7 @@ from server.operations import Fallback, authoriser, envelope, health_routes, ope
 from server.registry.database import database_url
 from server.registry.decisions import DecisionLog
 from server.registry.registry import Registry
+from server.settings import SettingsError
 from server.telemetry import Telemetry
 from server.upstream.client import UpstreamClient
 from server.upstream.pool import Pool
@@ -149,6 +151,9 @@ async def _start(app: FastAPI, settings: Settings, vault: Vault, api_keys: Beare
     startup: Startup = app.state.startup
     try:
         parts = await _assemble(settings, startup, vault, api_keys, stack)
+    except (SettingsError, AssetError) as error:
+        startup.failure = str(error)
+        log.error("the gateway did not start: %s", error)
     except Exception as error:
         startup.failure = f"{type(error).__name__} while {startup.stage}"
         log.exception("the gateway did not start")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
-from fastapi import Request
+from fastapi import Request  # noqa: TC002 (FastAPI resolves a dependency's annotations)
 from starlette.responses import Response
 from starlette.routing import Route
 

@@ -37,11 +37,11 @@ class Settings(BaseSettings):
     admin_port: int | None = Field(None, ge=1, le=65535, description="Port of the admin API; unset: the same port")
     data_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("unremember")),
-        description="Where keys, the embedded database and calibrations are kept",
+        description="Where keys, logs and the embedded database are kept",
     )
     cache_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_cache_dir("unremember")),
-        description="Where converted models are kept; safe to remove",
+        description="Where the converted model and the calibration are kept; safe to remove",
     )
     admin_key: SecretStr | None = Field(
         None, description="Key of the admin API; unset: made once in the data directory"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -109,18 +110,20 @@ class Calibration:
             ValueError: it is not a calibration, or one of another version of this program.
         """
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                header: dict[str, Any] = json.loads(arrays["header"].tobytes())
-                if header["format"] != _FORMAT or tuple(header["features"]) != FEATURES:
-                    raise ValueError("the calibration is of another version: calibrate again")
-                return cls(
-                    header["encoder"],
-                    Fusion(arrays["weights"], header["intercept"]),
-                    OutlierModel(arrays["mean"], arrays["precision"], header["cosine_weight"], header["scale"]),
-                    Background(tuple(header["prompts"]), tuple(header["windows"]), arrays["first"], arrays["vectors"]),
-                )
-        except (KeyError, EOFError) as error:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = dict(file)
+            header: dict[str, Any] = json.loads(arrays["header"].tobytes())
+            version = header["format"], tuple(header["features"])
+        except (EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise ValueError("the file is not a calibration") from error
+        if version != (_FORMAT, FEATURES):
+            raise ValueError("the calibration is of another version: calibrate again")
+        return cls(
+            header["encoder"],
+            Fusion(arrays["weights"], header["intercept"]),
+            OutlierModel(arrays["mean"], arrays["precision"], header["cosine_weight"], header["scale"]),
+            Background(tuple(header["prompts"]), tuple(header["windows"]), arrays["first"], arrays["vectors"]),
+        )
 
 
 def make_background(

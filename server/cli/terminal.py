@@ -27,13 +27,18 @@ def complain(text: str) -> None:
     err.print(Text(text, "red"), soft_wrap=True)
 
 
+QUIET = 10.0
+"""Seconds between lines about the same thing, where lines cannot be drawn anew."""
+
+
 class Step:
-    """One step of a longer work: a line that lives on a terminal, elsewhere a line for each change."""
+    """One step of a longer work: a line that lives on a terminal, elsewhere a line now and then."""
 
     def __init__(self, title: str) -> None:
         self._title = title
         self._detail = ""
         self._start = time.monotonic()
+        self._printed = -QUIET
         self._spinner = Spinner("dots", style="cyan")
         self._live = Live(self, console=out, transient=True, refresh_per_second=8) if out.is_terminal else None
 
@@ -56,9 +61,12 @@ class Step:
         return Text.assemble(str(spinner), " ", self._title, detail, (f" ({self._elapsed()})", "dim"))
 
     def detail(self, text: str) -> None:
-        """Say what the step is doing now."""
-        if text != self._detail and not self._live:
-            out.print(f"  {self._title}: {text} ({self._elapsed()})")
+        """Say what the step is doing now. What stands after a colon in it may change often."""
+        now = time.monotonic()
+        another = text.partition(":")[0] != self._detail.partition(":")[0]
+        if not self._live and (another or (text != self._detail and now - self._printed >= QUIET)):
+            say(f"  {self._title}: {text} ({self._elapsed()})")
+            self._printed = now
         self._detail = text
 
     def _elapsed(self) -> str:

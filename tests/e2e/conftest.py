@@ -1,4 +1,4 @@
-"""One real system for the session: vLLM with the plug-in, SmolLM2, MiniLM, the gateway, as `unremember up` runs them."""
+"""One real system for the session, as `unremember up` runs it: vLLM with the plug-in, SmolLM2, MiniLM, the gateway."""
 
 from __future__ import annotations
 

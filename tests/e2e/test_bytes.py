@@ -11,13 +11,12 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from server.app import Server
+from server.cli.gateway import running
 from server.settings import load_settings
 from tests.e2e.conftest import ENGINE_KEY, HARRY_POTTER, UNRELATED, free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from tests.e2e.conftest import System
 
@@ -68,19 +67,17 @@ async def tee(system: System) -> AsyncIterator[tuple[Tee, str]]:
 
 @pytest.fixture(scope="module")
 async def gateway(tee: tuple[Tee, str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    data_dir: Path = tmp_path_factory.mktemp("gateway")
-    port = free_port()
     settings = load_settings(
-        data_dir=data_dir,
-        port=port,
+        data_dir=tmp_path_factory.mktemp("gateway"),
+        port=free_port(),
         upstreams=(tee[1],),
         upstream_api_key=ENGINE_KEY,
         api_keys=(API_KEY,),
         admin_key=ADMIN_KEY,
     )
-    async with Server(settings).running() as server:
-        await asyncio.wait_for(server.ready(), 300)
-        url = f"http://127.0.0.1:{port}"
+    async with running(settings) as server:
+        await asyncio.wait_for(server.loaded(), 300)
+        url = f"http://127.0.0.1:{settings.port}"
         async with aiohttp.ClientSession(headers={"authorization": f"Bearer {ADMIN_KEY}"}) as admin:
             answer = await admin.post(f"{url}/admin/v1/forget-requests?wait=active", json=HARRY_POTTER)
             assert answer.status == 201, await answer.text()
@@ -109,6 +106,19 @@ SCHEMA = {
 }
 LONG = "The weather on the island was calm, and the fishermen went out early in the morning. " * 170
 
+ADD = {"type": "function", "function": {"name": "add"}}
+USE_TOOL: dict[str, Any] = {"tools": [TOOL], "tool_choice": ADD, "max_tokens": 32}
+SEVERAL: dict[str, Any] = {"n": 2, "temperature": 0.8, "seed": 7}
+PARTS = {
+    "model": "smollm2",
+    "messages": [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "Say hi."}]},
+    ],
+    "temperature": 0,
+    "max_tokens": 8,
+}
+
 CASES = {
     "chat": chat("What is the capital of France?"),
     "chat-stream": chat("What is the capital of France?", stream=True),
@@ -117,20 +127,20 @@ CASES = {
     "completion-stream": completion("The sky is", stream=True),
     "completion-list": completion(["One, two,", "A, B,"]),
     "completion-tokens": completion([504, 6330, 314]),
-    "tools": chat("Add one.", tools=[TOOL], tool_choice={"type": "function", "function": {"name": "add"}}, max_tokens=32),
-    "tools-stream": chat("Add one.", tools=[TOOL], tool_choice={"type": "function", "function": {"name": "add"}}, max_tokens=32, stream=True),
+    "tools": chat("Add one.", **USE_TOOL),
+    "tools-stream": chat("Add one.", **USE_TOOL, stream=True),
     "schema": chat("Give a number.", response_format=SCHEMA, max_tokens=24),
-    "n2": chat("Name a fruit.", n=2, temperature=0.8, seed=7),
-    "n2-stream": chat("Name a fruit.", n=2, temperature=0.8, seed=7, stream=True),
+    "n2": chat("Name a fruit.", **SEVERAL),
+    "n2-stream": chat("Name a fruit.", **SEVERAL, stream=True),
     "logprobs": chat("Name a fruit.", logprobs=True, top_logprobs=3),
     "completion-logprobs": completion("The sky is", logprobs=3),
     "unicode": chat("Wie heißt die Hauptstadt von Österreich? 你好 🦔 \u200b ﬁn"),
-    "system": ("/v1/chat/completions", {"model": "smollm2", "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": [{"type": "text", "text": "Say hi."}]}], "temperature": 0, "max_tokens": 8}),
+    "parts": ("/v1/chat/completions", PARTS),
     "stop": chat("Count to ten.", stop=["5"], max_tokens=24),
     "long": chat(LONG + "What was the weather like?", max_tokens=4),
     "bad-value": chat("Hello", temperature=-1),
     "too-long": chat(LONG * 2),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CASES)

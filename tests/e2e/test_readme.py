@@ -53,8 +53,7 @@ def test_the_readmes_commands_do_what_it_prints(system: System) -> None:
         for fact in FACTS:
             assert (fact in done.stdout) == (fact in printed), f"{command}\nprinted: {printed}\nreal: {done.stdout}"
         for pattern in (r"\bfr_\w+", r"\breq_\w+"):
-            for shown, real in zip(re.findall(pattern, printed), re.findall(pattern, done.stdout), strict=False):
-                identifiers[shown] = real
+            identifiers |= dict(zip(re.findall(pattern, printed), re.findall(pattern, done.stdout), strict=False))
     with system.admin() as admin:
         live = [row for row in admin.get("/forget-requests").json()["data"] if row["state"] == "active"]
     if live:

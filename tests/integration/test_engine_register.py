@@ -9,6 +9,7 @@ pytest.importorskip("vllm")
 
 from vllm.config import CompilationConfig, ModelConfig, ParallelConfig, VllmConfig
 from vllm.engine.arg_utils import EngineArgs
+from vllm.exceptions import VLLMValidationError
 from vllm.sampling_params import SamplingParams
 from vllm.v1.engine.input_processor import InputProcessor
 from vllm.v1.worker.gpu.model_states.interface import ModelState
@@ -45,7 +46,7 @@ def test_parameters_that_pass(extra: dict[str, Any] | None) -> None:
 
 @pytest.mark.parametrize("extra", [{"unremember_forbid": 1}, GOOD | {"unremember_strength": -1}])
 def test_parameters_that_vllm_answers_with_a_400(extra: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="unremember_") as refused:
+    with pytest.raises(VLLMValidationError, match="unremember_") as refused:
         SamplingParams(extra_args=extra)
     assert refused.value.parameter == "vllm_xargs"
 
@@ -57,7 +58,7 @@ def test_a_corruption_needs_a_cache_salt(monkeypatch: pytest.MonkeyPatch, salt: 
     if passes:
         assert process_inputs(None) is request
     else:
-        with pytest.raises(ValueError, match="cache_salt"):
+        with pytest.raises(VLLMValidationError, match="cache_salt"):
             process_inputs(None)
 
 
@@ -76,7 +77,7 @@ def test_the_attributes_that_the_fakes_of_the_unit_tests_stand_for() -> None:
     for owner, names in (
         (VllmConfig, ("model_config", "parallel_config", "compilation_config", "speculative_config")),
         (VllmConfig, ("additional_config",)),
-        (ModelConfig, ("runner_type", "is_multimodal_model", "enable_prompt_embeds", "is_encoder_decoder")),
+        (ModelConfig, ("is_multimodal_model", "enable_prompt_embeds", "is_encoder_decoder")),
         (ModelConfig, ("is_diffusion",)),
         (ParallelConfig, ("use_ubatching", "prefill_context_parallel_size", "enable_elastic_ep")),
         (CompilationConfig, ("mode",)),

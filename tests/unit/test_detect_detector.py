@@ -1,0 +1,229 @@
+"""The detector as a whole, on an encoder without a model."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from guards.compile import compile_scope
+from guards.detect.batching import EncoderQueue
+from guards.detect.detector import Detector
+from guards.errors import CannotDecide
+from guards.plan import Band, Detection, Role, Segment, Span
+from guards.scope import Correction, Example, Kind, Mode, Scope, Source, default_policy
+from tests.fakes.encoder import WordEncoder, make_calibration
+from tests.fakes.prompts import ordinary_prompts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CALIBRATION = make_calibration(ordinary_prompts(3_100))
+SOURCE = Source(
+    subject="Zelda Quillwort",
+    kind=Kind.PERSON,
+    aliases=("the Moss Queen", "Rose"),
+    examples=(Example("Which botanist found the glowing moss of Uppsala?", "Zelda Quillwort found it."),),
+)
+
+
+@pytest.fixture
+def encoder() -> WordEncoder:
+    return WordEncoder()
+
+
+@pytest.fixture
+def queue(encoder: WordEncoder) -> Iterator[EncoderQueue]:
+    made = EncoderQueue(encoder, max_tokens=100_000, batch_tokens=1_000)
+    made.start()
+    yield made
+    made.close()
+
+
+async def _scope(queue: EncoderQueue, source: Source = SOURCE, request_id: str = "r1", version: int = 1) -> Scope:
+    return await compile_scope(
+        source,
+        request_id=request_id,
+        version=version,
+        mode=Mode.ENFORCE,
+        policy=default_policy(source.kind, source.extent),
+        encode=queue.encode,
+        calibration=CALIBRATION,
+        encoder=WordEncoder.fingerprint,
+        alpha_high=0.001,
+        alpha_low=0.01,
+        confidence=0.95,
+    )
+
+
+def _asks(*texts: str) -> list[Segment]:
+    return [Segment(("messages", place, "content"), text, Role.ASKS) for place, text in enumerate(texts)]
+
+
+async def _only(detector: Detector, text: str) -> Detection | None:
+    detections = await detector.detect(_asks(text))
+    assert len(detections) <= 1
+    return detections[0] if detections else None
+
+
+async def test_a_rare_name_reaches_the_high_band_and_its_place_is_told(queue: EncoderQueue) -> None:
+    detector = Detector(queue, CALIBRATION)
+    detector.apply(await _scope(queue))
+    text = "So what does ZELDA  Quillw\u043ert eat for breakfast on a Tuesday?"
+    found = await _only(detector, text)
+    assert found is not None
+    assert found.band is Band.HIGH
+    assert found.probability >= found.threshold
+    assert found.margin == pytest.approx(found.probability - found.threshold)
+    assert found.segments == (0,)
+    start = text.index("ZELDA")
+    assert found.spans == (Span(0, start, text.index(" eat")),)
+    assert found.evidence.alias == "Zelda Quillwort"
+    assert "decide alone" in found.evidence.would_change
+
+
+async def test_a_common_name_alone_decides_nothing(queue: EncoderQueue) -> None:
+    detector = Detector(queue, CALIBRATION)
+    detector.apply(await _scope(queue))
+    assert await _only(detector, "Please explain how to plant a rose in clay soil, step by step.") is None
+
+
+async def test_a_question_close_to_an_example_is_found_without_a_name(queue: EncoderQueue) -> None:
+    detector = Detector(queue, CALIBRATION)
+    detector.apply(await _scope(queue))
+    found = await _only(detector, "which botanist found the moss of uppsala, the glowing moss?")
+    assert found is not None
+    assert found.band is Band.HIGH
+    assert found.spans == ()
+    assert found.evidence.nearest_forget.startswith("Which botanist")
+
+
+async def test_it_is_found_inside_a_long_text_too(queue: EncoderQueue) -> None:
+    detector = Detector(queue, CALIBRATION)
+    detector.apply(await _scope(queue))
+    filler = "My week was long and the trains were late again. " * 30
+    found = await _only(detector, f"{filler}Which botanist found the glowing moss of Uppsala? {filler}")
+    assert found is not None
+    assert found.evidence.matched == "Which botanist found the glowing moss of Uppsala?"
+
+
+async def test_ordinary_prompts_are_clear(queue: EncoderQueue) -> None:
+    detector = Detector(queue, CALIBRATION)
+    detector.apply(await _scope(queue))
+    assert await detector.detect(_asks("Please describe rivers politely.", "Thanks!", "")) == []
+
+
+async def test_supplied_text_alone_triggers_nothing(queue: EncoderQueue) -> None:
+    detector = Detector(queue, CALIBRATION)
+    detector.apply(await _scope(queue))
+    supplied = Segment(("messages", 0, "content"), "Zelda Quillwort lives in Uppsala.", Role.SUPPLIES)
+    (asked,) = _asks("Please summarise that in one line.")
+    assert await detector.detect([supplied, asked]) == []
+    (found,) = await detector.detect([supplied, replace(asked, text="Where does Zelda Quillwort live?")])
+    assert found.segments == (1,)
+    assert {span.segment for span in found.spans} == {1}
+
+
+async def test_corrections_come_out_as_expected(queue: EncoderQueue) -> None:
+    detector = Detector(queue, CALIBRATION)
+    untouched, forgotten = "Did Zelda Quillwort play chess?", "Who is that lady with the lantern?"
+    corrected = replace(
+        SOURCE, corrections=(Correction(untouched, in_scope=False), Correction(forgotten, in_scope=True))
+    )
+    detector.apply(await _scope(queue))
+    assert await _only(detector, untouched) is not None
+    assert await _only(detector, forgotten) is None
+    detector.apply(await _scope(queue, corrected, version=2))
+    assert await _only(detector, "did zelda QUILLWORT play chess") is None
+    found = await _only(detector, forgotten)
+    assert found is not None
+    assert (found.band, found.version, found.probability) == (Band.HIGH, 2, 1.0)
+
+
+async def test_a_namesake_that_was_set_apart_is_not_decided_by_name(queue: EncoderQueue) -> None:
+    detector = Detector(queue, CALIBRATION)
+    apart = replace(SOURCE, retain_examples=(Example("Who sings in the band Zelda Quillwort and the Ferns?", ""),))
+    detector.apply(await _scope(queue, apart))
+    found = await _only(detector, "who sings in Zelda Quillwort and the Ferns, the band?")
+    assert found is None or found.band is Band.LOW
+    found = await _only(detector, "Which moss did Zelda Quillwort find?")
+    assert found is not None
+    assert found.band is Band.HIGH
+
+
+async def test_applying_replaces_and_removing_ends(queue: EncoderQueue) -> None:
+    detector = Detector(queue, CALIBRATION)
+    scope = await _scope(queue)
+    detector.apply(scope)
+    detector.apply(replace(scope, version=7))
+    assert [held.version for held in detector.scopes()] == [7]
+    assert detector.index_vectors == len(scope.forget.texts)
+    detector.remove("r1")
+    detector.remove("r1")
+    assert await detector.detect(_asks("Zelda Quillwort")) == []
+    assert detector.index_vectors == 0
+
+
+async def test_a_scope_of_another_encoder_is_refused(queue: EncoderQueue) -> None:
+    detector = Detector(queue, CALIBRATION)
+    with pytest.raises(ValueError, match="another encoder"):
+        detector.apply(replace(await _scope(queue), encoder="other"))
+
+
+async def test_only_scopes_that_something_brings_up_are_found_among_many(queue: EncoderQueue) -> None:
+    detector = Detector(queue, CALIBRATION)
+    base = await _scope(queue)
+    other = await _scope(queue, Source("Ottokar Brandywein", Kind.PERSON), "other")
+    for number in range(200):
+        detector.apply(replace(base, request_id=f"r{number:03}", aliases=other.aliases[:0]))
+    detector.apply(other)
+    detections = await detector.detect(_asks("When was Ottokar Brandywein born?"))
+    assert [found.request_id for found in detections if found.band is Band.HIGH] == ["other"]
+
+
+async def test_a_removal_while_the_encoder_works_is_respected(queue: EncoderQueue, encoder: WordEncoder) -> None:
+    detector = Detector(queue, CALIBRATION)
+    detector.apply(await _scope(queue))
+    encoder.gate.clear()
+    pending = asyncio.create_task(detector.detect(_asks("Where is Zelda Quillwort?")))
+    await asyncio.sleep(0.02)
+    detector.remove("r1")
+    encoder.gate.set()
+    assert await pending == []
+
+
+async def test_stages_are_reported_and_failures_raised(queue: EncoderQueue, encoder: WordEncoder) -> None:
+    stages: list[str] = []
+    detector = Detector(queue, CALIBRATION, observe=lambda stage, seconds: stages.append(stage))
+    detector.apply(await _scope(queue))
+    await detector.detect(_asks("Hello there."))
+    assert sorted(stages) == ["encode", "lexical", "score", "search"]
+    encoder.failure = RuntimeError()
+    with pytest.raises(CannotDecide):
+        await detector.detect(_asks("Something new."))
+
+
+async def test_explain_tells_of_every_scope_best_first(queue: EncoderQueue) -> None:
+    detector = Detector(queue, CALIBRATION)
+    detector.apply(await _scope(queue))
+    for number in range(25):
+        detector.apply(await _scope(queue, Source(f"Ottokar Brandywein{number}", Kind.PERSON), f"o{number}"))
+    detections, timings = await detector.explain(_asks("Where was Zelda Quillwort born?"))
+    assert detections[0].request_id == "r1"
+    assert detections[0].band is Band.HIGH
+    assert len(detections) == 20
+    assert {found.band for found in detections[1:]} <= {Band.CLEAR, Band.LOW}
+    assert all(found.evidence.would_change for found in detections)
+    assert set(timings) == {"encode", "lexical", "search", "score"}
+
+
+async def test_detect_and_explain_agree(queue: EncoderQueue) -> None:
+    detector = Detector(queue, CALIBRATION)
+    detector.apply(await _scope(queue))
+    for text in ("Which botanist found moss?", "Glowing moss of Uppsala", "the Moss Queen", "Rose of Uppsala", "Hi"):
+        (explained,), _ = await detector.explain(_asks(text))
+        found = await _only(detector, text)
+        assert (found.band if found else Band.CLEAR) is explained.band
+        assert found is None or found.probability == pytest.approx(explained.probability)

@@ -1,0 +1,62 @@
+"""Windows cover every token, stay within the encoder's reach, and give questions room of their own."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guards.detect.windows import RUN_TOKENS, SENTENCE_TOKENS, cut, sentences
+
+PIECES = st.lists(
+    st.sampled_from(["word", "a", "Really?", "Yes.", "end.\n\n", "好。", '"Why?"', "1.5", "\n", "x" * 30]), max_size=300
+)
+
+
+def _tokens(text: str) -> list[tuple[int, int]]:
+    return [match.span() for match in re.finditer(r"\S+", text)]
+
+
+@given(PIECES.map(" ".join))
+def test_every_token_is_in_a_window_and_no_window_is_too_long(text: str) -> None:
+    tokens = _tokens(text)
+    windows = cut(text, tokens)
+    for start, end in tokens:
+        covered = {place for window in windows for place in range(max(start, window.start), min(end, window.end))}
+        assert covered == set(range(start, end))
+    for window in windows:
+        inside = [start for start, end in tokens if start < window.end and end > window.start]
+        assert 0 < len(inside) <= SENTENCE_TOKENS + 1
+
+
+@given(PIECES.map(" ".join))
+def test_windows_cost_little_more_than_the_text(text: str) -> None:
+    tokens = _tokens(text)
+    windows = cut(text, tokens)
+    runs = [w for w in windows if not any(v != w and v.start <= w.start and w.end <= v.end for v in windows)]
+    total = sum(1 for w in runs for start, end in tokens if start < w.end and end > w.start)
+    assert total <= 1.3 * len(tokens) + 1
+
+
+def test_a_short_text_is_one_window_and_a_blank_one_none() -> None:
+    text = "One. Two? " * (RUN_TOKENS // 2)
+    assert len(cut(text, _tokens(text))) == 1
+    assert cut(" \n ", []) == []
+
+
+def test_a_question_in_a_long_text_is_a_window_of_its_own() -> None:
+    text = "This is a sentence of a letter. " * 12 + "Who wrote it? " + "Nobody knows for sure. " * 12
+    windows = [text[window.start : window.end] for window in cut(text, _tokens(text))]
+    assert "Who wrote it?" in windows
+
+
+def test_sentences_end_at_marks_and_lines() -> None:
+    text = 'He said "no." She left!\nA line\n\n好。次'
+    assert [text[s.start : s.end].strip() for s in sentences(text)] == [
+        'He said "no."',
+        "She left!",
+        "A line",
+        "好。",
+        "次",
+    ]
