@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from guards.detect.evidence import ScopeEvidence
+import numpy as np
+
+from guards.detect.evidence import ScopeEvidence, name_strength
 from guards.detect.lexical import alias_keys
 from guards.detect.names import assess_aliases, names_in
 from guards.detect.thresholds import neyman_pearson_threshold
@@ -17,7 +19,6 @@ from guards.scope import Alias, Items, Kind, Scope, Source
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from guards.detect.calibration import Calibration
@@ -80,6 +81,11 @@ async def compile_scope(
 ) -> Scope:
     """Compile a request.
 
+    What the thresholds guarantee: of prompts without any of the scope's names, at most ``alpha`` reach the
+    band, with ``confidence``, as far as the background is like them; and prompts that reach it with the help
+    of a name too common to decide alone are at most ``alpha`` of all prompts, by the estimate of how common
+    it is. A rare name decides alone, and is itself met in at most ``alpha_high`` of ordinary prompts.
+
     Raises:
         CannotDecide: from ``encode``.
         ValueError: ``encoder`` is not the one that the calibration holds for.
@@ -124,16 +130,39 @@ def _calibrated(
     background = calibration.background
     aliases = assess_aliases((source.subject, *source.aliases), background.words)
     evidence = ScopeEvidence(aliases, forget, retain, calibration.outliers)
-    features, _, _ = evidence.features(background.vectors, background.texts, background.name_strengths(aliases))
-    probabilities = background.highest(calibration.fusion.probabilities(features))
+    common = [alias for alias in aliases if alias.innocent_rate > alpha_high]
     # Prompts that name the subject are not background to it, and what a rare name decides is not up to the score.
-    telling = [alias.text for alias in aliases if alias.innocent_rate <= alpha_high]
-    keys = {key for name in (source.subject, *telling) for key in alias_keys(name)}
-    probabilities = probabilities[[not names_in(words, keys) for words in background.words]]
+    telling = [source.subject, *(alias.text for alias in aliases if alias not in common)]
+    keys = {key for name in telling for key in alias_keys(name)}
+    kept = np.array([not names_in(words, keys) for words in background.words])
+
+    def probabilities(names: NDArray[np.float32]) -> NDArray[np.float64]:
+        features, _, _ = evidence.features(background.vectors, background.texts, names)
+        highest: NDArray[np.float64] = background.highest(calibration.fusion.probabilities(features))[kept]
+        return highest
+
+    plain = probabilities(background.name_strengths(aliases))
     high, low = (
-        neyman_pearson_threshold(probabilities, alpha=alpha, confidence=confidence) for alpha in (alpha_high, alpha_low)
+        neyman_pearson_threshold(plain, alpha=alpha, confidence=confidence) for alpha in (alpha_high, alpha_low)
     )
-    return aliases, high, low
+    if not common:
+        return aliases, high, low
+    # The background holds a common name far less often than prompts do. As if each of its prompts held it:
+    # so many of those may reach a band that, as rare as they are among all prompts, they stay within its rate.
+    strength = max(name_strength(alias.innocent_rate) for alias in common)
+    named = probabilities(np.full(len(background.windows), strength, dtype=np.float32))
+    rate = sum(alias.innocent_rate for alias in common)
+    return aliases, _raised(high, named, rate), _raised(low, named, rate)
+
+
+def _raised(threshold: Threshold, named: NDArray[np.float64], rate: float) -> Threshold:
+    """The threshold that also keeps prompts with a common name, a share ``rate`` of all, within its alpha."""
+    if rate <= threshold.alpha:
+        return threshold
+    among_named = neyman_pearson_threshold(
+        named, alpha=threshold.alpha / rate, confidence=threshold.confidence
+    ).probability
+    return replace(threshold, probability=max(threshold.probability, among_named))
 
 
 def _warnings(

@@ -11,15 +11,14 @@ import json
 import random
 import re
 from importlib import resources
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import Any
 
 SEED = 20_250_101
 # Prompts drawn for each unit of a template group's share: with this the set has about 6,500, enough
 # for a threshold at 0.1 % with 95 % confidence that two or three stray in-scope prompts cannot raise.
 _PER_SHARE = 3
+# Long prompts put together from hand-written ones: the more windows, the more chances to come near a scope.
+_LONG = 150
 _SLOT = re.compile(r"\{(\w+)\}")
 
 
@@ -31,7 +30,8 @@ def read_data(name: str) -> Any:
 @functools.cache
 def background_prompts() -> tuple[str, ...]:
     """Distinct ordinary prompts, in a fixed shuffled order."""
-    prompts = list(_written())
+    written = _written()
+    prompts = [*(prompt for of_file in written.values() for prompt in of_file), *_long_prompts(written)]
     entities = read_data("entities")
     for number, group in enumerate(read_data("templates")):
         draw = random.Random(f"{SEED}:{number}")  # noqa: S311
@@ -43,10 +43,21 @@ def background_prompts() -> tuple[str, ...]:
     return tuple(distinct)
 
 
-def _written() -> Iterator[str]:
+def _written() -> dict[str, list[str]]:
+    """The hand-written prompts by the name of their file."""
     directory = resources.files("offline.detector") / "data" / "prompts"
-    for file in sorted(directory.iterdir(), key=lambda file: file.name):
-        yield from filter(None, map(str.strip, file.read_text("utf-8").splitlines()))
+    return {
+        file.name: [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()]
+        for file in sorted(directory.iterdir(), key=lambda file: file.name)
+    }
+
+
+def _long_prompts(written: dict[str, list[str]]) -> list[str]:
+    """Several paragraphs and a request at the end, as when somebody pastes text and asks about it."""
+    draw = random.Random(f"{SEED}:long")  # noqa: S311
+    paragraphs = written["long.txt"]
+    requests = [prompt for of_file in written.values() for prompt in of_file if prompt not in paragraphs]
+    return ["\n\n".join([*draw.sample(paragraphs, draw.randint(1, 4)), draw.choice(requests)]) for _ in range(_LONG)]
 
 
 def _fill(form: str, entities: dict[str, list[str]], draw: random.Random) -> str:

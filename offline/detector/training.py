@@ -66,6 +66,9 @@ def training_scopes(seed: int = SEED) -> list[TrainingScope]:
 def _scope(owner: Owner, owners: list[Owner], draw: random.Random) -> TrainingScope:
     asked = [(fact, question) for fact in owner.facts for question in fact.named + fact.unnamed]
     count = min(draw.choice(_EXAMPLE_COUNTS), len(asked) // 2)
+    if owner.kind is Kind.TOPIC:
+        # Nothing that is asked about these topics names them, so a bare subject would have nothing inside.
+        count = max(count, len(asked) // 3)
     chosen = draw.sample(asked, count)
     used = {question for _, question in chosen}
     known = {fact.relation for fact, _ in chosen}

@@ -31,7 +31,7 @@ class Tee:
     target: str
     sent: list[tuple[str, bytes]] = field(default_factory=list)
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def forward(self, request: web.Request) -> web.StreamResponse:
         headers = {"authorization": f"Bearer {ENGINE_KEY}", "content-type": "application/json"}
         async with (
             aiohttp.ClientSession() as session,
@@ -39,9 +39,8 @@ class Tee:
                 request.method, self.target + request.path, data=await request.read(), headers=headers
             ) as answer,
         ):
-            response = web.StreamResponse(
-                status=answer.status, headers={"content-type": answer.headers["content-type"]}
-            )
+            kept = {name: answer.headers[name] for name in ("content-type",) if name in answer.headers}
+            response = web.StreamResponse(status=answer.status, headers=kept)
             await response.prepare(request)
             body = b""
             async for chunk in answer.content.iter_any():
@@ -56,7 +55,7 @@ class Tee:
 async def tee(system: System) -> AsyncIterator[tuple[Tee, str]]:
     made = Tee(system.engine_url)
     app = web.Application(client_max_size=64 * 1024 * 1024)
-    app.router.add_route("*", "/{tail:.*}", made)
+    app.router.add_route("*", "/{tail:.*}", made.forward)
     runner = web.AppRunner(app)
     await runner.setup()
     port = free_port()

@@ -25,7 +25,7 @@ def test_it_is_the_same_everywhere() -> None:
 
 def test_it_is_of_many_kinds() -> None:
     prompts = background_prompts()
-    assert sum(len(prompt) > 250 for prompt in prompts) >= 30
+    assert sum(len(prompt) > 400 for prompt in prompts) >= 100
     assert sum(len(prompt) < 25 for prompt in prompts) >= 100
     assert 0.5 < sum(prompt.endswith("?") for prompt in prompts) / len(prompts) < 0.9
     for mark in ("Wer ", "¿", "Qui ", "Python", "e-mail", "Translate", "recipe", "symptoms", "capital of"):

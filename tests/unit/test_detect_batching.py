@@ -129,12 +129,14 @@ async def test_closing_answers_who_waits_and_leaves_no_thread(encoder: WordEncod
     before = threading.active_count()
     queue.start()
     encoder.gate.clear()
-    waiting = [asyncio.create_task(queue.encode([f"text number {i}"])) for i in range(3)]
+    waiting = [asyncio.create_task(queue.encode(["text number 0"]))]
     await _until(lambda: encoder.batches)
+    waiting += [asyncio.create_task(queue.encode([f"text number {i}"])) for i in range(1, 4)]
+    await asyncio.sleep(0)
     threading.Timer(0.05, encoder.gate.set).start()
     await asyncio.to_thread(queue.close)
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)
-    assert any(isinstance(outcome, CannotDecide) for outcome in outcomes)
+    assert [isinstance(outcome, CannotDecide) for outcome in outcomes] == [False, True, True, True]
     assert queue.depth_tokens == 0
     assert not [thread for thread in threading.enumerate() if thread.name == "encoder"]
     assert threading.active_count() <= before + 1

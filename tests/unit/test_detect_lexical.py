@@ -81,7 +81,7 @@ def test_it_finds_what_a_plain_search_finds(changes: list[tuple[str, list[str], 
     found = _found(lexicon, text)
     plain = {(r, w) for r, w in expected if w in names[r]}
     assert plain <= found
-    assert {written for _, written in found} <= {w for w in _runs(text)}
+    assert {written for _, written in found} <= set(_runs(text))
 
 
 def _runs(text: str) -> set[str]:
