@@ -43,16 +43,18 @@ class ItemTexts:
     retain: tuple[str, ...]
 
 
-def item_texts(source: Source) -> ItemTexts:
+def item_texts(source: Source, *, common_subject: bool = False) -> ItemTexts:
     """What a request's scope is made of.
 
     A question is embedded alone and together with its answer: on TOFU's forget10 (paraphrases against
     the retained authors' questions at 1 % false positives) both together missed 0.25 %, the questions
-    alone 0.75 %, with the answers 2.0 %, the answers alone 5.0 %. Of several words on the same input,
-    the last correction counts.
+    alone 0.75 %, with the answers 2.0 %, the answers alone 5.0 %. A subject that is a common word
+    (``common_subject``) is an item by itself only where there is nothing else: whatever else the word means
+    would be near it. Of several words on the same input, the last correction counts.
     """
-    forget = [source.subject, *(form.format(source.subject) for form in _QUESTIONS[source.kind])]
-    forget += [text for example in source.examples for text in _texts(example)]
+    forget = [text for example in source.examples for text in _texts(example)]
+    if not (common_subject and forget):
+        forget = [source.subject, *(form.format(source.subject) for form in _QUESTIONS[source.kind]), *forget]
     forget += source.distinguish_is
     retain = [text for example in source.retain_examples for text in _texts(example)]
     retain += source.distinguish_not
@@ -62,7 +64,9 @@ def item_texts(source: Source) -> ItemTexts:
         retain = [text for text in retain if Words(text).key != key]
         (forget if correction.in_scope else retain).append(correction.input)
     kept = {Words(text).key for text in retain}
-    return ItemTexts(_distinct(text for text in forget if Words(text).key not in kept), _distinct(retain))
+    forget = [text for text in forget if Words(text).key not in kept]
+    # Corrections may have taken every other item away; what is to be kept still wins, word for word.
+    return ItemTexts(_distinct(forget or [source.subject]), _distinct(retain))
 
 
 async def compile_scope(
@@ -92,13 +96,16 @@ async def compile_scope(
     """
     if encoder != calibration.encoder:
         raise ValueError("the calibration holds for another encoder")
-    texts = item_texts(source)
+    names = (source.subject, *source.aliases)
+    aliases = await asyncio.to_thread(lambda: assess_aliases(names, calibration.background.words))
+    common_subject = any(alias.text == source.subject.strip() and alias.innocent_rate > alpha_high for alias in aliases)
+    texts = item_texts(source, common_subject=common_subject)
     vectors = await encode([*texts.forget, *texts.retain])
     forget = Items(texts.forget, vectors[: len(texts.forget)])
     retain = Items(texts.retain, vectors[len(texts.forget) :])
     # Two hundred milliseconds of arithmetic: not on the event loop.
-    aliases, high, low = await asyncio.to_thread(
-        _calibrated, source, forget, retain, calibration, alpha_high, alpha_low, confidence
+    high, low = await asyncio.to_thread(
+        _thresholds, source.subject, aliases, forget, retain, calibration, alpha_high, alpha_low, confidence
     )
     return Scope(
         request_id=request_id,
@@ -118,21 +125,22 @@ async def compile_scope(
     )
 
 
-def _calibrated(
-    source: Source,
+def _thresholds(
+    subject: str,
+    aliases: Sequence[Alias],
     forget: Items,
     retain: Items,
     calibration: Calibration,
     alpha_high: float,
     alpha_low: float,
     confidence: float,
-) -> tuple[tuple[Alias, ...], Threshold, Threshold]:
+) -> tuple[Threshold, Threshold]:
+    """The high and the low band's."""
     background = calibration.background
-    aliases = assess_aliases((source.subject, *source.aliases), background.words)
     evidence = ScopeEvidence(aliases, forget, retain, calibration.outliers)
     common = [alias for alias in aliases if alias.innocent_rate > alpha_high]
     # Prompts that name the subject are not background to it, and what a rare name decides is not up to the score.
-    telling = [source.subject, *(alias.text for alias in aliases if alias not in common)]
+    telling = [subject, *(alias.text for alias in aliases if alias not in common)]
     keys = {key for name in telling for key in alias_keys(name)}
     kept = np.array([not names_in(words, keys) for words in background.words])
 
@@ -146,13 +154,13 @@ def _calibrated(
         neyman_pearson_threshold(plain, alpha=alpha, confidence=confidence) for alpha in (alpha_high, alpha_low)
     )
     if not common:
-        return aliases, high, low
+        return high, low
     # The background holds a common name far less often than prompts do. As if each of its prompts held it:
     # so many of those may reach a band that, as rare as they are among all prompts, they stay within its rate.
     strength = max(name_strength(alias.innocent_rate) for alias in common)
     named = probabilities(np.full(len(background.windows), strength, dtype=np.float32))
     rate = sum(alias.innocent_rate for alias in common)
-    return aliases, _raised(high, named, rate), _raised(low, named, rate)
+    return _raised(high, named, rate), _raised(low, named, rate)
 
 
 def _raised(threshold: Threshold, named: NDArray[np.float64], rate: float) -> Threshold:

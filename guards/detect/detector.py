@@ -167,7 +167,7 @@ class Detector:
                 for request_id, similarity in found.items():
                     scorer = self._scorers[request_id]
                     strength = scorer.name_strength(named.get(request_id, ()))
-                    if scorer.may_reach(similarity, passage.texts[row], strength):
+                    if scorer.may_reach(similarity, passage.vectors[row], passage.texts[row], strength):
                         brought_up[request_id].setdefault(place, []).append(row)
         timings["search"] = time.perf_counter() - started
         return dict(brought_up)

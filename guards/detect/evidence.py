@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
 
 FEATURES = ("similarity", "retain", "name", "part_of_name", "foreign_name", "outlier")
 SIGNS = (1, 1, 1, 1, -1, 1)
-# A name met once in 100,000 prompts is as telling as names get.
-_TELLING_DECADES = 5.0
+_ABOUT_SUBJECT = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +80,10 @@ class ScopeEvidence:
         features = np.stack([similarity, retain, name, part, worded[:, 1], outlier], axis=1)
         return features.astype(np.float32), nearest, nearest_retain
 
+    def outlier(self, vector: NDArray[np.float32], similarity: float) -> float:
+        """The outlier score of one window [d]; ``similarity`` is its cosine to the nearest forget item."""
+        return self._outliers.score(self._centre, vector, similarity)
+
     def retain_similarity(self, vector: NDArray[np.float32], item: int) -> float:
         """Cosine of one window [d] to a retain item; 0 for item -1, which is none."""
         return float(vector @ self.retain.vectors[item]) if item >= 0 else 0.0
@@ -101,5 +103,8 @@ def _share(words: Mapping[str, float], text: WindowText) -> float:
 
 
 def name_strength(innocent_rate: float) -> float:
-    """How telling a name is, 0..1, from the share of ordinary prompts that contain it."""
-    return min(1.0, max(0.0, -math.log10(max(innocent_rate, 1e-12)) / _TELLING_DECADES))
+    """How telling a name is, 0..1, from the share of ordinary prompts that contain it.
+
+    The probability that who uses it means its bearer, were one prompt in a thousand about the bearer.
+    """
+    return _ABOUT_SUBJECT / (_ABOUT_SUBJECT + innocent_rate)

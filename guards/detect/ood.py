@@ -39,23 +39,28 @@ class OutlierModel:
         """
         offset = (forget - self.mean).sum(axis=0) / (len(forget) + 1)
         projected = (self.precision @ offset).astype(np.float32)
-        return ScopeCentre(projected, float(offset @ projected))
+        return ScopeCentre(projected, float(self.mean @ projected + 0.5 * (offset @ projected)))
 
     def scores(
         self, centre: ScopeCentre, vectors: NDArray[np.float32], similarity: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """[n]: higher is more like the scope. ``similarity`` is the cosine to the nearest forget text."""
-        relative = (vectors - self.mean) @ centre.projected - 0.5 * centre.energy
+        relative = vectors @ centre.projected - centre.offset
         scores = (relative - self.cosine_weight * (1.0 - similarity)) / self.scale
         return scores.astype(np.float32)
+
+    def score(self, centre: ScopeCentre, vector: NDArray[np.float32], similarity: float) -> float:
+        """`scores` of a single vector [d]."""
+        relative = float(vector @ centre.projected) - centre.offset
+        return (relative - self.cosine_weight * (1.0 - similarity)) / self.scale
 
 
 @dataclass(frozen=True, slots=True)
 class ScopeCentre:
-    """A scope's mean, multiplied by the precision [d], and its squared length under it."""
+    """A scope's mean, multiplied by the precision [d], and what to take off a text's product with that."""
 
     projected: NDArray[np.float32]
-    energy: float
+    offset: float
 
 
 def fit_outlier_model(background: NDArray[np.float32]) -> OutlierModel:

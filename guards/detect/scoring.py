@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from guards.plan import Band
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from guards.detect.calibration import Calibration
     from guards.detect.evidence import WindowText
@@ -61,10 +64,9 @@ class ScopeScorer:
         self.decreed = {Words(text).key: True for text in scope.forget.texts}
         self.decreed |= {Words(text).key: False for text in scope.retain.texts}
         """By the words of each item: whether a prompt of exactly these words is in scope."""
+        self._weigh: list[float] = calibration.fusion.weights.tolist()
         low = min(max(scope.low.probability, 1e-12), 1.0 - 1e-12)
-        self._low_logit = float(np.log(low / (1.0 - low)))
-        self.floor = self._similarity_floor()
-        """Windows less similar than this to every forget item, in a segment without a name, stay under the low band."""
+        self._reach = math.log(low / (1.0 - low)) - _ROUNDING
 
     def judge(self, words: Words, passage: Passage, matches: Sequence[Match], rows: Sequence[int]) -> Verdict:
         """Judge a segment by some windows of it.
@@ -107,24 +109,18 @@ class ScopeScorer:
             outlier=float(features[best, _OUTLIER]),
         )
 
-    def may_reach(self, similarity: float, text: WindowText, strength: float) -> bool:
-        """Whether a window can reach the low band: a bound that is cheap to compute, and never too low.
+    def may_reach(self, similarity: float, vector: NDArray[np.float32], text: WindowText, strength: float) -> bool:
+        """Whether a window [d] can reach the low band: a bound that is cheap to compute, and never too low.
 
         ``similarity`` is the cosine to the nearest forget item, ``strength`` that of the rarest name in the segment.
         """
-        if similarity < self.floor and not strength:
+        weigh = self._weigh
+        bound = self._fusion.intercept + weigh[_SIMILARITY] * similarity + weigh[_NAME] * strength
+        bound += weigh[_OUTLIER] * self._evidence.outlier(vector, similarity)
+        if bound + weigh[_PART] < self._reach:
             return False
-        weights = self._fusion.weights
-        if weights[_OUTLIER] > 0.0:
-            return True
         part, foreign = self._evidence.wording(text)
-        bound = self._fusion.intercept + float(
-            weights[_SIMILARITY] * similarity
-            + weights[_NAME] * strength
-            + weights[_PART] * (0.0 if strength else part)
-            + weights[_FOREIGN] * foreign
-        )
-        return bound >= self._low_logit - _ROUNDING
+        return bound + weigh[_PART] * (0.0 if strength else part) + weigh[_FOREIGN] * foreign >= self._reach
 
     def name_strength(self, matches: Sequence[Match]) -> float:
         """`name_strength` of the rarest of this scope's names that were found, 0 if none was."""
@@ -157,11 +153,3 @@ class ScopeScorer:
                 if match.start < window.end and window.start < match.end:
                     named[row] = match.alias
         return named
-
-    def _similarity_floor(self) -> float:
-        weights = self._fusion.weights
-        if weights[_SIMILARITY] <= 0.0 or weights[_OUTLIER] > 0.0:
-            return -1.0
-        # Everything else at its best: all of a name's parts, nothing foreign, no retain item nearer.
-        best = self._fusion.intercept + max(0.0, float(weights[_PART]))
-        return (self._low_logit - _ROUNDING - best) / float(weights[_SIMILARITY])

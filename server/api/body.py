@@ -54,14 +54,6 @@ def _deeper_than(value: object, limit: int) -> bool:
     return True
 
 
-def name_of(path: Path) -> str:
-    """A path as OpenAI's errors write it: ``messages[0].content``."""
-    name = ""
-    for step in path:
-        name += f"[{step}]" if isinstance(step, int) else f".{step}" if name else step
-    return name
-
-
 def replace(body: Body, texts: Mapping[Path, object]) -> Body:
     """A copy of ``body`` with the value at each path replaced. Shares what is not on a path."""
     copy = dict(body)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.api.body import name_of, parse, replace, write
+from server.api.body import parse, replace, write
 from server.errors import BadRequest
 
 JSON = st.recursive(
@@ -58,7 +58,3 @@ def test_a_replacement_leaves_the_original_alone() -> None:
     changed = replace(body, {("messages", 0, "content", 0, "text"): "new", ("model",): "n"})
     assert changed == {"messages": [{"role": "user", "content": [{"type": "text", "text": "new"}]}], "model": "n"}
     assert body["messages"][0]["content"][0]["text"] == "old"  # type: ignore[index]
-
-
-def test_a_path_is_named_as_in_openais_errors() -> None:
-    assert name_of(("messages", 0, "content", 2, "text")) == "messages[0].content[2].text"

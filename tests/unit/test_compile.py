@@ -137,3 +137,18 @@ async def test_a_calibration_for_another_encoder_is_refused() -> None:
             alpha_low=0.01,
             confidence=0.95,
         )
+
+
+def test_a_common_word_as_subject_is_no_item_beside_examples() -> None:
+    assert "Zelda Quillwort" not in item_texts(SOURCE, common_subject=True).forget
+    bare = Source("Rose", Kind.PERSON)
+    assert item_texts(bare, common_subject=True) == item_texts(bare)
+
+
+def test_something_to_look_for_is_left_whatever_the_corrections() -> None:
+    source = Source(
+        "Zelda", Kind.RECORD, corrections=(Correction("Zelda", False), Correction("What is known about Zelda?", False))
+    )
+    texts = item_texts(source)
+    assert texts.forget == ("Zelda",)
+    assert texts.retain == ("Zelda", "What is known about Zelda?")
