@@ -81,7 +81,7 @@ def add(
         created = client.post("/forget-requests", body, **({"wait": "active"} if wait else {}))
     high = (action,) if action else default_policy(kind, extent).high
     described = effect(subject, high, Mode.SHADOW if shadow else Mode.ENFORCE)
-    terminal.say(f"{created['id']} is {created['state']}.", "bold")
+    terminal.say(f"{created['id']} is {_worded(created['state'])}.", "bold")
     terminal.say(f"{described.changes}\n{described.unchanged}")
     _warn(created)
 
@@ -165,7 +165,7 @@ def correct(
         before, after = (_verdict(item[when]) for when in ("before", "after"))
         holds = "yes" if item["holds"] else "[red]no[/red]"
         table.add_row(Text(item["input"][:200]), item["expected"], before, after, holds)
-    terminal.say(f"{result['id']} is {result['state']}, version {result['version']}.", "bold")
+    terminal.say(f"{result['id']} is {_worded(result['state'])}, version {result['version']}.", "bold")
     terminal.out.print(table)
     if not all(item["holds"] for item in result["corrections"]):
         raise typer.Exit(1)
@@ -196,7 +196,7 @@ def _set_mode(target: str, mode: Mode) -> None:
     with admin() as client:
         request_id = _id(client, target)
         changed = client.patch(f"/forget-requests/{request_id}", {"mode": mode.value}, wait="active")
-    terminal.say(f"{request_id} is {changed['state']}.", "bold")
+    terminal.say(f"{request_id} is {_worded(changed['state'])}.", "bold")
     _warn(changed)
 
 
@@ -263,3 +263,7 @@ def _object(line: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CliError("not a JSON object. Give one in braces on each line.")
     return value
+
+
+def _worded(state: str) -> str:
+    return "in shadow" if state == "shadow" else state

@@ -52,7 +52,7 @@ async def async_client(system: System) -> AsyncIterator[openai.AsyncOpenAI]:
 
 
 def test_chat(client: openai.OpenAI) -> None:
-    answer = client.chat.completions.create(model="smollm2", messages=HELLO, temperature=0, max_tokens=16, n=2)
+    answer = client.chat.completions.create(model="smollm2", messages=HELLO, temperature=0.1, max_tokens=16, n=2)
     assert len(answer.choices) == 2
     assert "Paris" in answer.choices[0].message.content
 
@@ -148,7 +148,9 @@ def test_forgotten_prompts_keep_the_clients_tools_schema_and_choices(
             common = {"model": "smollm2", "messages": question, "temperature": 0, "max_tokens": 48}
             structured = client.chat.completions.create(**common, response_format=SCHEMA)
             called = client.chat.completions.create(**common, tools=[WEATHER], tool_choice=CHOICE)
-            several = client.chat.completions.create(**common, n=2, logprobs=True, top_logprobs=2)
+            several = client.chat.completions.create(
+                **common | {"temperature": 0.7}, n=2, logprobs=True, top_logprobs=2
+            )
         finally:
             admin.delete(f"/forget-requests/{created['id']}")
     assert set(json.loads(structured.choices[0].message.content)) == {"capital"}

