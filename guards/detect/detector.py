@@ -14,20 +14,20 @@ from guards.detect.words import Words
 from guards.plan import Band, Detection, Evidence, Role, Segment, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from guards.detect.batching import EncoderQueue
     from guards.detect.calibration import Calibration
     from guards.detect.passages import Passage
     from guards.scope import Scope
 
-# Nearest forget items looked up for each window: what bounds the number of scopes scored.
-_NEIGHBOURS = 32
+# Nearest scopes looked up for each window: what bounds the number of scopes scored.
+_NEAREST_SCOPES = 16
 _EXPLAINED = 20
 # Scopes scored in full for an explanation.
 _EXPLAINED_FROM = 1_000
 
-_Reading = dict[int, tuple[Words, "Passage", list[Match]]]
+_Reading = dict[int, tuple["Passage", list[Match]]]
 
 
 class Detector:
@@ -128,7 +128,7 @@ class Detector:
         brought_up = self._bring_up(reading, timings)
         started = time.perf_counter()
         few = len(self._scorers) <= _EXPLAINED_FROM
-        everywhere = {place: range(len(passage.windows)) for place, (_, passage, _) in reading.items()}
+        everywhere = {place: range(len(passage.windows)) for place, (passage, _) in reading.items()}
         detections = []
         for request_id in self._scorers if few else brought_up:
             scorer = self._scorers[request_id]
@@ -138,16 +138,23 @@ class Detector:
         timings["score"] = time.perf_counter() - started
         return _best_first(detections)[:_EXPLAINED], {stage: 1000.0 * spent for stage, spent in timings.items()}
 
+    def names(self, request_ids: Collection[str], segments: Sequence[Segment]) -> list[Span]:
+        """Where names of these requests' subjects stand, in supplied segments too: all that corruption must reach."""
+        return [
+            Span(place, match.start, match.end)
+            for place, segment in enumerate(segments)
+            for match in self._lexicon.find(Words(segment.text))
+            if match.request_id in request_ids
+        ]
+
     async def _read(self, segments: Sequence[Segment], timings: dict[str, float]) -> _Reading:
         asking = [place for place, segment in enumerate(segments) if segment.role is Role.ASKS]
         started = time.perf_counter()
         passages = await self._queue.read([segments[place].text for place in asking])
         read = time.perf_counter()
         # After the encoder, so that names are those of the scopes of now, as everything else is.
-        words = [Words(segments[place].text) for place in asking]
         reading = {
-            place: (text, passage, self._lexicon.find(text))
-            for place, text, passage in zip(asking, words, passages, strict=True)
+            place: (passage, self._lexicon.find(passage.words)) for place, passage in zip(asking, passages, strict=True)
         }
         timings["encode"] = read - started
         timings["lexical"] = time.perf_counter() - read
@@ -157,13 +164,13 @@ class Detector:
         """The scopes worth scoring, each with the windows that are, by segment."""
         started = time.perf_counter()
         brought_up: defaultdict[str, dict[int, list[int]]] = defaultdict(dict)
-        for place, (words, passage, matches) in reading.items():
+        for place, (passage, matches) in reading.items():
             named = _by_request(matches)
             for request_id in named:
                 brought_up[request_id][place] = []
-            for request_id in self._decrees.get(words.key, ()):
+            for request_id in self._decrees.get(passage.words.key, ()):
                 brought_up[request_id].setdefault(place, [])
-            for row, found in enumerate(self._index.search(passage.vectors, _NEIGHBOURS)):
+            for row, found in enumerate(self._index.search(passage.vectors, _NEAREST_SCOPES)):
                 for request_id, similarity in found.items():
                     scorer = self._scorers[request_id]
                     strength = scorer.name_strength(named.get(request_id, ()))
@@ -176,10 +183,10 @@ class Detector:
     def _judge(scorer: ScopeScorer, reading: _Reading, rows: Mapping[int, Sequence[int]]) -> dict[int, Verdict]:
         request_id = scorer.scope.request_id
         verdicts = {}
-        for place, (words, passage, matches) in reading.items():
+        for place, (passage, matches) in reading.items():
             if place in rows:
                 own = [match for match in matches if match.request_id == request_id]
-                verdicts[place] = scorer.judge(words, passage, own, rows[place])
+                verdicts[place] = scorer.judge(passage, own, rows[place])
         return verdicts
 
     @staticmethod
@@ -197,7 +204,7 @@ class Detector:
         spans = {
             Span(place, match.start, match.end)
             for place in flagged
-            for match in reading[place][2]
+            for match in reading[place][1]
             if match.request_id == scope.request_id
         }
         return Detection(
@@ -211,7 +218,7 @@ class Detector:
             margin=verdict.probability - scope.high.probability,
             segments=flagged,
             spans=tuple(sorted(spans, key=lambda span: (span.segment, span.start, span.end))),
-            evidence=_evidence(scorer, verdict, band, segments[decisive].text, reading[decisive][1]),
+            evidence=_evidence(scorer, verdict, band, segments[decisive].text, reading[decisive][0]),
         )
 
     def _report(self, timings: Mapping[str, float]) -> None:

@@ -40,15 +40,24 @@ class VectorIndex:
             for number in range(first, end):
                 del self._owners[number]
 
-    def search(self, vectors: NDArray[np.float32], k: int) -> list[dict[str, float]]:
-        """For each row the requests among its ``k`` nearest items, with the cosine of the nearest."""
+    def search(self, vectors: NDArray[np.float32], requests: int) -> list[dict[str, float]]:
+        """For each row the ``requests`` nearest requests at least, with the cosine of each one's nearest item.
+
+        As many items are looked up as that takes: a request with many items must not hide another.
+        """
         if not len(self) or not len(vectors):
             return [{} for _ in vectors]
-        similarities, numbers = self._index.search(np.ascontiguousarray(vectors), min(k, len(self)))
-        found = []
-        for row, row_numbers in zip(similarities.tolist(), numbers.tolist(), strict=True):
-            best: dict[str, float] = {}
-            for similarity, number in zip(row, row_numbers, strict=True):
-                best.setdefault(self._owners[number], similarity)
-            found.append(best)
-        return found
+        rows, wanted, k = np.ascontiguousarray(vectors), min(requests, len(self._ranges)), requests
+        while True:
+            k = min(k, len(self))
+            similarities, numbers = self._index.search(rows, k)
+            found = [self._nearest(*row) for row in zip(similarities.tolist(), numbers.tolist(), strict=True)]
+            if k == len(self) or all(len(best) >= wanted for best in found):
+                return found
+            k *= 4
+
+    def _nearest(self, similarities: list[float], numbers: list[int]) -> dict[str, float]:
+        best: dict[str, float] = {}
+        for similarity, number in zip(similarities, numbers, strict=True):
+            best.setdefault(self._owners[number], similarity)
+        return best

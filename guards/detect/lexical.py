@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # A level of the lexicon takes in the level before it when that is less than this many times larger.
 _FANOUT = 4
+# Letters from which on words written together (a hashtag) are no ordinary word of their own.
+_LONG_ENOUGH_TOGETHER = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Match:
 
 
 def alias_keys(alias: str) -> tuple[str, ...]:
-    """The phrases by which an alias is found: its words, and its initials also written together (JK for J. K.)."""
+    """The phrases an alias is found by: its words, initials together (JK for J. K.), and all together if long."""
     words = Words(alias).texts
     if not words:
         return ()
@@ -37,7 +39,11 @@ def alias_keys(alias: str) -> tuple[str, ...]:
             joined[-1] += word
         else:
             joined.append(word)
-    return tuple(dict.fromkeys((phrase_key(words), phrase_key(joined))))
+    keys = [phrase_key(words), phrase_key(joined)]
+    together = "".join(words)
+    if len(words) > 1 and len(together) >= _LONG_ENOUGH_TOGETHER:
+        keys.append(phrase_key([together]))
+    return tuple(dict.fromkeys(keys))
 
 
 class Lexicon:

@@ -61,32 +61,3 @@ class ScopeCentre:
 
     projected: NDArray[np.float32]
     offset: float
-
-
-def fit_outlier_model(background: NDArray[np.float32]) -> OutlierModel:
-    """Fit to background vectors [n, d].
-
-    lambda and the scale are such that, between pairs of background texts, both terms have unit spread.
-    """
-    mean = background.mean(axis=0)
-    precision = np.linalg.inv(shrunk_covariance(background)).astype(np.float32)
-    half = len(background) // 2
-    one, other = background[:half], background[half:]
-    relative = (one - mean) @ precision @ ((other - mean) / 2.0).T
-    scale = float(relative.std())
-    cosine_weight = scale / max(float((one @ other.T).std()), 1e-6)
-    return OutlierModel(mean.astype(np.float32), precision, cosine_weight, scale)
-
-
-def shrunk_covariance(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Ledoit and Wolf's estimate of the covariance of ``vectors`` [n, d]: well-conditioned for any n."""
-    centred = (vectors - vectors.mean(axis=0)).astype(np.float64)
-    n, d = centred.shape
-    sample = centred.T @ centred / n
-    target = np.trace(sample) / d
-    distance = ((sample - target * np.eye(d)) ** 2).sum()
-    squares = centred**2
-    noise = float(((squares.T @ squares) / n - sample**2).sum()) / n
-    shrinkage = min(1.0, noise / distance) if distance > 0 else 1.0
-    covariance: NDArray[np.float64] = (1.0 - shrinkage) * sample + shrinkage * target * np.eye(d)
-    return covariance

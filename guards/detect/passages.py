@@ -1,4 +1,4 @@
-"""A text as the detector reads it: its windows, their vectors and their words."""
+"""A text as the detector reads it: its words, and its windows with their vectors."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guards.detect.evidence import WindowText
+from guards.detect.words import Words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,7 @@ class Passage:
     ``vectors`` is float32 [windows, dimension], unit rows.
     """
 
+    words: Words
     windows: tuple[Window, ...]
     vectors: NDArray[np.float32]
     texts: tuple[WindowText, ...]
@@ -30,4 +32,5 @@ class Passage:
 
 def make_passage(text: str, windows: Sequence[Window], vectors: NDArray[np.float32]) -> Passage:
     """Put together what was read from ``text``."""
-    return Passage(tuple(windows), vectors, tuple(WindowText.of(text[window.start : window.end]) for window in windows))
+    texts = tuple(WindowText.of(text[window.start : window.end]) for window in windows)
+    return Passage(Words(text), tuple(windows), vectors, texts)

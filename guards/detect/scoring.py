@@ -68,16 +68,15 @@ class ScopeScorer:
         low = min(max(scope.low.probability, 1e-12), 1.0 - 1e-12)
         self._reach = math.log(low / (1.0 - low)) - _ROUNDING
 
-    def judge(self, words: Words, passage: Passage, matches: Sequence[Match], rows: Sequence[int]) -> Verdict:
+    def judge(self, passage: Passage, matches: Sequence[Match], rows: Sequence[int]) -> Verdict:
         """Judge a segment by some windows of it.
 
         Args:
-            words: of the whole segment.
-            passage: its windows.
+            passage: the segment.
             matches: this scope's names in it.
             rows: the windows to look at; those in which a name stands are looked at besides.
         """
-        decreed = self.decreed.get(words.key) if passage.windows else None
+        decreed = self.decreed.get(passage.words.key) if passage.windows else None
         named = self._named_windows(passage, matches)
         looked_at = sorted({*rows, *named}) if decreed is None else list(range(len(passage.windows)))
         if not looked_at:

@@ -10,13 +10,12 @@ import numpy as np
 from guards.compile import item_texts
 from guards.detect.calibration import Calibration, make_background
 from guards.detect.evidence import FEATURES, SIGNS, ScopeEvidence, WindowText, name_strength
-from guards.detect.fusion import fit_fusion
 from guards.detect.lexical import alias_keys
 from guards.detect.names import assess_aliases, names_in
-from guards.detect.ood import OutlierModel, fit_outlier_model
 from guards.detect.words import Words
 from guards.scope import Items
 from offline.detector.background import SEED, background_prompts
+from offline.detector.fitting import fit_fusion, fit_outlier_model
 from offline.detector.training import TrainingScope, training_scopes
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from guards.detect.calibration import Background
     from guards.detect.encoder import Encoder
+    from guards.detect.ood import OutlierModel
 
 _SLICE = 128
 # Background prompts that each training scope is also told apart from.

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 def fingerprint() -> str:
-    """Hash of the detector's sources and of the prompts it is calibrated with: hex, 16 characters.
+    """Hash of the detector's and the compiler's sources, and of the prompts it is calibrated with: hex, 16 characters.
 
     A kept calibration is used only under the fingerprint it was made with.
     """
     digest = hashlib.sha256()
-    for package in ("guards.detect", "offline.detector"):
-        for file in _files(resources.files(package)):
-            digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    compiler = resources.files("guards") / "compile.py"
+    for file in (compiler, *_files(resources.files("guards.detect")), *_files(resources.files("offline.detector"))):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 

@@ -136,6 +136,19 @@ async def test_async_chat_and_stream(async_client: openai.AsyncOpenAI) -> None:
     assert text == answer.choices[0].message.content
 
 
+async def test_async_tools_schema_logprobs_and_errors(async_client: openai.AsyncOpenAI) -> None:
+    create = async_client.chat.completions.create
+    common = {"model": "smollm2", "messages": HELLO, "temperature": 0, "max_tokens": 48}
+    called = await create(**common, tools=[WEATHER], tool_choice=CHOICE)
+    assert called.choices[0].message.tool_calls[0].function.name == "get_weather"
+    structured = await create(**common, response_format=SCHEMA)
+    assert set(json.loads(structured.choices[0].message.content)) == {"capital"}
+    scored = await create(**common | {"max_tokens": 4}, logprobs=True, top_logprobs=3)
+    assert len(scored.choices[0].logprobs.content[0].top_logprobs) == 3
+    with pytest.raises(openai.BadRequestError):
+        await create(**common, extra_body={"prompt_embeds": "AAAA"})
+
+
 @pytest.mark.parametrize("policy", [{"high": ["corrupt"]}, {"high": ["decline"]}], ids=["corrupt", "decline"])
 def test_forgotten_prompts_keep_the_clients_tools_schema_and_choices(
     client: openai.OpenAI, system: System, policy: dict[str, list[str]]

@@ -11,8 +11,8 @@ import numpy as np
 
 from guards.detect.calibration import Calibration, make_background
 from guards.detect.fusion import Fusion
-from guards.detect.ood import fit_outlier_model
 from guards.detect.windows import Window, cut
+from offline.detector.fitting import fit_outlier_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

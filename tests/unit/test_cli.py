@@ -340,7 +340,7 @@ def test_the_list_goes_through_all_pages(run: Run, gateway: FakeGateway) -> None
 def test_a_request_is_found_by_its_subject(run: Run, gateway: FakeGateway) -> None:
     run("forget", "add", "Harry Potter", "--kind", "work")
     assert json.loads(run("forget", "show", "harry potter")[1])["id"] == "fr_0"
-    assert "fr_0 is shadow." in run("forget", "shadow", "Harry Potter")[1]
+    assert "fr_0 is in shadow." in run("forget", "shadow", "Harry Potter")[1]
     assert "fr_0 is active." in run("forget", "enforce", "fr_0")[1]
     assert "fr_0 is withdrawn" in run("forget", "withdraw", "Harry Potter")[1]
     status, _, err = run("forget", "withdraw", "Harry Potter")

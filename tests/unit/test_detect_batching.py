@@ -133,8 +133,10 @@ async def test_closing_answers_who_waits_and_leaves_no_thread(encoder: WordEncod
     await _until(lambda: encoder.batches)
     waiting += [asyncio.create_task(queue.encode([f"text number {i}"])) for i in range(1, 4)]
     await asyncio.sleep(0)
-    threading.Timer(0.05, encoder.gate.set).start()
-    await asyncio.to_thread(queue.close)
+    closing = asyncio.create_task(asyncio.to_thread(queue.close))
+    await _until(lambda: queue._closing)
+    encoder.gate.set()
+    await closing
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)
     assert [isinstance(outcome, CannotDecide) for outcome in outcomes] == [False, True, True, True]
     assert queue.depth_tokens == 0

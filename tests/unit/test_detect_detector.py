@@ -230,3 +230,14 @@ async def test_detect_and_explain_agree(queue: EncoderQueue) -> None:
         found = await _only(detector, text)
         assert (found.band if found else Band.CLEAR) is explained.band
         assert found is None or found.probability == pytest.approx(explained.probability)
+
+
+async def test_names_are_found_in_supplied_segments_too(queue: EncoderQueue) -> None:
+    detector = Detector(queue, CALIBRATION)
+    detector.apply(await _scope(queue))
+    segments = [
+        Segment(("messages", 0, "content"), "You admire Zelda Quillwort.", Role.SUPPLIES),
+        Segment(("messages", 1, "content"), "Who found the glowing moss?", Role.ASKS),
+    ]
+    assert detector.names({"r1"}, segments) == [Span(0, 11, 26)]
+    assert detector.names({"another"}, segments) == []

@@ -95,3 +95,10 @@ def test_many_names_stay_in_few_automata() -> None:
         lexicon.add(f"r{number}", [f"person{number} surname{number % 7}"])
     assert _found(lexicon, "Is person1234 surname2 here, or person1 surname5?") == {("r1234", "person1234 surname2")}
     assert len(lexicon._levels) <= 8
+
+
+@pytest.mark.parametrize("text", ["Who wrote harrypotter?", "#HarryPotter", "HARRY POTTER", "Harry\u200bPotter"])
+def test_a_name_is_found_written_together(text: str) -> None:
+    lexicon = Lexicon()
+    lexicon.add("r1", ["Harry Potter"])
+    assert [match.alias for match in lexicon.find(Words(text))] == ["Harry Potter"]

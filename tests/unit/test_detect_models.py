@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from sklearn.covariance import LedoitWolf
 
 from guards.detect.calibration import Calibration
-from guards.detect.fusion import fit_fusion
 from guards.detect.index import VectorIndex
-from guards.detect.ood import fit_outlier_model, shrunk_covariance
+from offline.detector.fitting import fit_fusion, fit_outlier_model
 from tests.fakes.encoder import DIMENSION, embed, make_calibration
 
 if TYPE_CHECKING:
@@ -46,12 +44,6 @@ def test_weights_count_as_repetition() -> None:
     weighted = fit_fusion(x, inside, weights.astype(float), signs)
     repeated = fit_fusion(np.repeat(x, weights, axis=0), np.repeat(inside, weights), np.ones(weights.sum()), signs)
     assert weighted.weights[0] == pytest.approx(repeated.weights[0], rel=0.02)
-
-
-@pytest.mark.parametrize("n", [20, 200])
-def test_the_shrunk_covariance_is_ledoit_and_wolfs(n: int) -> None:
-    vectors = RNG.normal(size=(n, 30)).astype(np.float32) @ RNG.normal(size=(30, 30)).astype(np.float32)
-    assert shrunk_covariance(vectors) == pytest.approx(LedoitWolf().fit(vectors.astype(float)).covariance_, rel=1e-4)
 
 
 def test_a_text_like_the_scopes_scores_above_background() -> None:
@@ -104,3 +96,11 @@ def test_the_index_answers_with_requests_and_forgets_them_at_once() -> None:
     assert list(found) == ["r1"]
     index.remove("r1")
     assert len(index) == 0
+
+
+def test_a_request_with_many_near_items_hides_no_other() -> None:
+    index = VectorIndex(DIMENSION)
+    index.add("many", np.repeat(embed(["green apple"]), 200, axis=0))
+    index.add("other", embed(["blue whale"]))
+    (found,) = index.search(embed(["green apple"]), 4)
+    assert list(found) == ["many", "other"]
