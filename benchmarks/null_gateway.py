@@ -28,7 +28,7 @@ from server.upstream.pool import Pool
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from guards.plan import Detection, Segment
+    from guards.plan import Detection, Segment, Span
     from server.registry.decisions import Decision
 
 
@@ -37,6 +37,10 @@ class NullDetector:
 
     async def detect(self, segments: Sequence[Segment]) -> list[Detection]:
         """No detection."""
+        return []
+
+    def names(self, request_ids: Sequence[str], segments: Sequence[Segment]) -> list[Span]:
+        """No names."""
         return []
 
 

@@ -90,6 +90,9 @@ class Intervention:
     request_ids: tuple[str, ...]
     segments: tuple[int, ...]
     spans: tuple[Span, ...]
+    """Where the requests' names stand in those segments."""
+    unnamed: tuple[int, ...] = ()
+    """The segments that one of the requests flags without naming its subject there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +109,9 @@ class Plan:
 def make_plan(detections: Iterable[Detection], *, corruptible: bool) -> Plan:
     """Policy x band -> interventions.
 
-    Without a corruption strength for the served model (``corruptible`` false) a scope that would
-    corrupt declines. A segment that one scope declines is not corrupted for another: it is gone.
+    Where corruption cannot be carried out now (``corruptible`` false: no strength is known for the
+    served model, or it is not proven to work) a scope that would corrupt declines. A segment that one
+    scope declines is not corrupted for another: it is gone.
     """
     enforced: list[tuple[Action, Detection]] = []
     shadowed: list[tuple[Action, Detection]] = []
@@ -129,12 +133,20 @@ def _merge(wanted: Sequence[tuple[Action, Detection]]) -> tuple[Intervention, ..
             segments -= declined
         if segments:
             spans = {span for found in mine for span in found.spans if span.segment in segments}
+            named = [{span.segment for span in found.spans} for found in mine]
+            unnamed = {
+                index
+                for found, names in zip(mine, named, strict=True)
+                for index in found.segments
+                if index not in names
+            }
             merged.append(
                 Intervention(
                     action=action,
                     request_ids=tuple(sorted({found.request_id for found in mine})),
                     segments=tuple(sorted(segments)),
                     spans=tuple(sorted(spans, key=lambda span: (span.segment, span.start, span.end))),
+                    unnamed=tuple(sorted(unnamed & segments)),
                 )
             )
     return tuple(merged)

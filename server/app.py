@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
+from guards.act import decline
 from guards.compile import compile_scope
 from guards.detect.batching import EncoderQueue
 from guards.detect.detector import Detector
@@ -29,6 +30,7 @@ from server.auth import BearerKeys
 from server.gateway.gateway import Gateway
 from server.gateway.routes import data_routes
 from server.gateway.strengths import Strengths
+from server.identity import RequestIds
 from server.keys import load_or_create_key
 from server.loading import load_calibration, load_encoder, load_renderer
 from server.operations import Fallback, authoriser, envelope, health_routes, operator_routes
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
     from pydantic import SecretStr
     from starlette.routing import Route
+    from starlette.types import ASGIApp
 
     from guards.detect.calibration import Calibration
     from server.settings import Settings
@@ -85,6 +88,13 @@ class Startup:
     failure: str = ""
     parts: Parts | None = None
     done: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class IdentifiedApp(FastAPI):
+    """Every answer of its carries an ``x-request-id``, also those to failures that no handler takes."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return RequestIds(super().build_middleware_stack())
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -137,7 +147,7 @@ async def started(app: FastAPI) -> None:
 
 
 def _bare_app(startup: Startup, **more: Any) -> FastAPI:
-    app = FastAPI(
+    app = IdentifiedApp(
         title="Unremember", version=version("unremember"), docs_url=None, redoc_url=None, openapi_url=None, **more
     )
     app.router.redirect_slashes = False
@@ -179,6 +189,7 @@ async def _assemble(
 
     startup.stage = "loading the encoder"
     encoder = await asyncio.to_thread(load_encoder, settings)
+    await asyncio.to_thread(decline.prepare)
 
     def calibrating(share: float) -> None:
         startup.stage = f"calibrating the detector: {share:.0%}"
@@ -247,6 +258,7 @@ async def _assemble(
         keys=api_keys,
         renderer=renderer,
         paused=lambda: forgetting.paused,
+        ready=lambda: forgetting.ready,
     )
     telemetry.watch(
         in_flight=lambda: gateway.in_flight,
@@ -260,7 +272,7 @@ async def _assemble(
         detector,
         chat=chat,
         completions=completions,
-        corruptible=lambda: all(strengths.get(model) for model in pool.models()),
+        corruptible=lambda: all(strengths.get(model) and pool.corruptible(model) for model in pool.models()),
         paused=lambda: forgetting.paused,
     )
     return Parts(

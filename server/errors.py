@@ -2,7 +2,7 @@
 
 - ApiError
     - BadRequest (400), Unauthorized (401), Forbidden (403), NotFound (404), Conflict (409),
-      TooLarge (413), Unprocessable (422), Busy (429), Unavailable (503)
+      RequestTimeout (408), TooLarge (413), Unprocessable (422), Busy (429), Unavailable (503)
 
 The wording of a data-plane error depends on settings and on the request's shape only, never on what
 a scope matched.
@@ -63,6 +63,15 @@ class NotFound(ApiError):
 class Conflict(ApiError):
     status = 409
     type = "conflict_error"
+
+
+class RequestTimeout(ApiError):
+    status = 408
+    type = "invalid_request_error"
+
+    def headers(self) -> dict[str, str]:
+        # The rest of the request may still come, and is not to be read as another.
+        return super().headers() | {"connection": "close"}
 
 
 class TooLarge(ApiError):

@@ -43,7 +43,13 @@ def load_calibration(settings: Settings, encoder: Encoder, progress: Callable[[f
 
 
 def load_renderer(settings: Settings) -> Renderer | None:
-    """The served model's tokenizer and template, to place corruption on names; None without such files."""
+    """The served model's tokenizer and template, to place corruption on names; None without such files.
+
+    Upstreams given by the operator may serve any model: only a tokenizer given beside them is theirs.
+    """
+    if settings.upstreams and settings.tokenizer is None:
+        log.warning("prompts to be corrupted are corrupted whole: UNREMEMBER_TOKENIZER is not set")
+        return None
     try:
         return Renderer.load(settings.tokenizer or model_directory(settings))
     except (AssetError, ValueError) as error:

@@ -77,6 +77,7 @@ class Settings(BaseSettings):
         (), description="Request fields to pass besides the documented ones, comma-separated"
     )
     max_body_bytes: int = Field(8 * 1024 * 1024, ge=1024, description="Largest request body")
+    body_timeout: float = Field(30.0, gt=0, description="Longest wait for a whole request body before a 408")
     max_messages: int = Field(2_048, ge=1, description="Most messages, prompts or content parts in a request")
     max_nesting: int = Field(64, ge=4, description="Deepest nesting of a request body")
     max_in_flight: int = Field(512, ge=1, description="Requests at once before a 429")

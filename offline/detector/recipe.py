@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from importlib import resources
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from importlib.resources.abc import Traversable
+import guards.compile
+import guards.detect
 
 
 def fingerprint() -> str:
@@ -16,16 +14,10 @@ def fingerprint() -> str:
 
     A kept calibration is used only under the fingerprint it was made with.
     """
+    detector = Path(guards.detect.__file__).parent
+    files = [Path(guards.compile.__file__), *detector.rglob("*"), *Path(__file__).parent.rglob("*")]
     digest = hashlib.sha256()
-    compiler = resources.files("guards") / "compile.py"
-    for file in (compiler, *_files(resources.files("guards.detect")), *_files(resources.files("offline.detector"))):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    for file in sorted(files, key=lambda file: file.as_posix()):
+        if file.suffix in {".py", ".json", ".txt"}:
+            digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
-
-
-def _files(directory: Traversable) -> Iterator[Traversable]:
-    for entry in sorted(directory.iterdir(), key=lambda entry: entry.name):
-        if entry.is_dir():
-            yield from _files(entry)
-        elif entry.name.endswith((".py", ".json", ".txt")):
-            yield entry

@@ -46,7 +46,7 @@ class Explain:
         corruptible: Callable[[], bool],
         paused: Callable[[], bool],
     ) -> None:
-        """``corruptible`` says whether the served model's corruption strength is known."""
+        """``corruptible`` says whether a prompt to the served model can be corrupted now."""
         self._detector = detector
         self._chat = chat
         self._completions = completions

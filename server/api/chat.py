@@ -76,9 +76,8 @@ _TEXT_PARTS: Final = {
     "tool_reference": "name",
 }
 
-_SUPPLIED_FIELDS: Final = ("name", "reasoning", "reasoning_content", "refusal")
+_SPOKEN_FIELDS: Final = ("reasoning", "reasoning_content", "refusal")
 _SUPPLYING_ROLES: Final = frozenset({"assistant", "developer", "function", "system", "tool"})
-_RESULT_ROLES: Final = frozenset({"function", "tool"})
 
 
 class ChatCompletions(Endpoint):
@@ -150,20 +149,21 @@ class ChatCompletions(Endpoint):
     def read(self, body: Body, decoded: Mapping[Path, str] = NO_TEXTS) -> list[Segment]:
         messages: list[Body] = body["messages"]
         last = len(messages) - 1
-        # Where no user speaks, the instructions are the question.
-        asked = any(message["role"] not in _SUPPLYING_ROLES for message in messages)
+        # Where no user says anything, whatever else the model is given is the question.
+        asked = any(message["role"] not in _SUPPLYING_ROLES and _speaks(message) for message in messages)
+        context_role = Role.SUPPLIES if asked else Role.ASKS
         segments: list[Segment] = []
         for index, message in enumerate(messages):
-            role = message["role"]
-            supplies = role in _RESULT_ROLES or (asked and role in _SUPPLYING_ROLES)
-            if role == "assistant":
-                # The last turn is a beginning that the model continues; earlier ones are history.
-                supplies = index != last
-            self._read_message(message, ("messages", index), Role.SUPPLIES if supplies else Role.ASKS, segments)
+            # The assistant's last turn is a beginning that the model continues; earlier ones are history.
+            begun = index == last and message["role"] == "assistant"
+            supplies = asked and message["role"] in _SUPPLYING_ROLES and not begun
+            role = Role.SUPPLIES if supplies else Role.ASKS
+            self._read_message(message, ("messages", index), role, segments)
+            segments.append(Segment(("messages", index, "name"), message.get("name") or "", context_role))
         _read_tools(body.get("tools"), ("tools",), segments)
         _read_tools(body.get("functions"), ("functions",), segments)
         for index, document in enumerate(body.get("documents") or ()):
-            segments += [Segment(("documents", index, key), text, Role.SUPPLIES) for key, text in document.items()]
+            segments += [Segment(("documents", index, key), text, context_role) for key, text in document.items()]
         for name, value in (body.get("chat_template_kwargs") or {}).items():
             # A template may print any of them into the prompt, in any place.
             if isinstance(value, str):
@@ -187,14 +187,14 @@ class ChatCompletions(Endpoint):
             if len(texts) > 1 and role is Role.ASKS:
                 # The parts reach the model as one text, so a question may be cut up between them.
                 segments.append(Segment((*path, "content"), "\n".join(texts), role))
-        segments += [Segment((*path, name), message.get(name) or "", Role.SUPPLIES) for name in _SUPPLIED_FIELDS]
+        segments += [Segment((*path, name), message.get(name) or "", role) for name in _SPOKEN_FIELDS]
         for index, call in enumerate(message.get("tool_calls") or ()):
             function = call.get("function")
             if isinstance(function, dict):
                 for name in ("name", "arguments"):
                     if isinstance(text := function.get(name), str):
                         at = (*path, "tool_calls", index, "function", name)
-                        segments.append(Segment(at, text, Role.SUPPLIES))
+                        segments.append(Segment(at, text, role))
         _read_tools(message.get("tools"), (*path, "tools"), segments)
 
     def prompts(self, body: Body) -> list[Body | list[int]]:
@@ -211,9 +211,14 @@ class ChatCompletions(Endpoint):
         return [request]
 
     def form(self, body: Body, path: Path) -> Form:
-        if path[0] == "messages" and body["messages"][path[1]]["role"] == "assistant":
+        # A name, the assistant's own or a tool's, begins no answer.
+        if path[0] == "messages" and path[-1] != "name" and body["messages"][path[1]]["role"] == "assistant":
             return Form.PREFILL
         return Form.QUESTION
+
+    def neutral(self, body: Body, path: Path, text: str) -> str:
+        # vLLM parses the arguments of a tool call before its template prints them.
+        return "{}" if path[-1] == "arguments" else super().neutral(body, path, text)
 
     def max_output(self, body: Body) -> int | None:
         limit = body.get("max_completion_tokens")
@@ -233,6 +238,14 @@ _TOKENIZED: Final = (
     "continue_final_message",
     "tools",
 )
+
+
+def _speaks(message: Body) -> bool:
+    """Whether a message's content has a letter or a digit in it."""
+    content = message.get("content") or ()
+    parts = [content] if isinstance(content, str) else content
+    texts = (part if isinstance(part, str) else part[_TEXT_PARTS[part["type"]]] for part in parts)
+    return any(character.isalnum() for text in texts for character in text)
 
 
 def _read_tools(tools: list[Any] | None, path: Path, segments: list[Segment]) -> None:

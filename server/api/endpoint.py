@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from guards.act.decline import neutral_text
 from server.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -61,6 +62,10 @@ class Endpoint(ABC):
     @abstractmethod
     def form(self, body: Body, path: Path) -> Form:
         """How the text at ``path`` asks."""
+
+    def neutral(self, body: Body, path: Path, text: str) -> str:
+        """What stands at ``path`` instead of ``text``, the answer to which is withheld."""
+        return neutral_text(text, self.form(body, path))
 
     @abstractmethod
     def max_output(self, body: Body) -> int | None:

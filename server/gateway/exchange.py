@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from typing import TYPE_CHECKING, Any
 
-from server.errors import ApiError, TooLarge
+from server.errors import ApiError, RequestTimeout, TooLarge
+from server.identity import REQUEST_ID, new_id
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -31,7 +31,7 @@ class Exchange:
     __slots__ = ("_ended", "_receive", "_send", "_watcher", "gone", "id", "started")
 
     def __init__(self, receive: Receive, send: Send) -> None:
-        self.id = uuid.uuid4().hex
+        self.id = new_id()
         self.started = False
         """Whether the head of an answer is out, after which no error can be sent."""
         self.gone = False
@@ -41,13 +41,23 @@ class Exchange:
         self._send = send
         self._watcher: asyncio.Task[None] | None = None
 
-    async def body(self, headers: list[tuple[bytes, bytes]], limit: int) -> bytes:
+    async def body(self, headers: list[tuple[bytes, bytes]], limit: int, within: float) -> bytes:
         """The request's body.
 
         Raises:
             TooLarge: it has more than ``limit`` bytes. The rest is not read.
+            RequestTimeout: it did not come in ``within`` seconds.
             ClientGone: the client left while sending it.
         """
+        try:
+            async with asyncio.timeout(within):
+                return await self._read(headers, limit)
+        except TimeoutError:
+            raise RequestTimeout(
+                f"The request body did not come within {within:g} seconds.", code="body_timeout"
+            ) from None
+
+    async def _read(self, headers: list[tuple[bytes, bytes]], limit: int) -> bytes:
         for name, value in headers:
             if name == b"content-length" and value.isdigit() and int(value) > limit:
                 raise too_large(limit)
@@ -93,7 +103,7 @@ class Exchange:
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Send the answer's head."""
         self.started = True
-        headers.append((b"x-request-id", self.id.encode()))
+        headers.append((REQUEST_ID, self.id.encode()))
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def send(self, chunk: bytes) -> None:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 import traceback
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
-from guards.plan import Detection, Plan, make_plan
-from guards.scope import Action
+from guards.plan import Plan, make_plan
 from server.api.body import parse, write
 from server.errors import ApiError, Busy, Unavailable
 from server.gateway.exchange import ClientGone, Exchange
-from server.gateway.intervention import Interventions, Tokenized
-from server.gateway.relay import relay, relay_corrected
+from server.gateway.execution import Execution, Flagged
+from server.gateway.intervention import Interventions
+from server.gateway.progress import Progress, Recorder, clock, outcome_of
+from server.gateway.relay import relay
 from server.gateway.salt import salted
-from server.gateway.usage import Usage
-from server.registry.decisions import Decision, DecisionDetection, DecisionIntervention
 from server.upstream.call import Call
 from server.upstream.client import UpstreamError, UpstreamRefused
 from server.upstream.pool import no_upstream
@@ -27,51 +24,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from guards.act.corruption import CorruptionProfile
-    from guards.plan import Intervention, Segment
+    from guards.plan import Detection, Segment
     from server.api.body import Body
     from server.api.endpoint import Endpoint
     from server.auth import BearerKeys
+    from server.gateway.detection import Detects
     from server.gateway.exchange import Receive, Scope, Send
+    from server.gateway.progress import Records
     from server.settings import Settings
     from server.telemetry import Telemetry
     from server.upstream.pool import Pool, Upstream
     from server.upstream.tokenizer import Renderer
 
 log = logging.getLogger(__name__)
-
-_clock = time.perf_counter
-
-
-class Detects(Protocol):
-    """What the gateway needs of a detector."""
-
-    async def detect(self, segments: Sequence[Segment]) -> list[Detection]: ...
-
-
-class Records(Protocol):
-    """What the gateway needs of a decision log."""
-
-    def record(self, decision: Decision) -> None: ...
-
-
-@dataclass(slots=True)
-class _Progress:
-    """What happened to one request so far."""
-
-    began: float
-    outcome: str = "failed"
-    admitted: bool = False
-    detections: Sequence[Detection] = ()
-    plan: Plan = field(default_factory=Plan)
-    sent: float = 0.0
-    """When the request went upstream; 0 if it did not."""
-    verdict: float = 0.0
-    ready: bool = False
-    """Whether an answer of the upstream's went to the client."""
-    held: float = 0.0
-    """How long the answer waited for the verdict."""
-    ended: float = 0.0
-    """When the upstream's answer was complete."""
 
 
 class Gateway:
@@ -81,6 +46,7 @@ class Gateway:
         renderer: renders prompts as the served model's template does; without it a prompt to be
             corrupted is corrupted whole.
         paused: while it gives true, plans are recorded as shadow and nothing is changed.
+        ready: while it gives false, what is forgotten is not known for certain, and nothing is served.
     """
 
     def __init__(
@@ -96,28 +62,31 @@ class Gateway:
         keys: BearerKeys,
         renderer: Renderer | None = None,
         paused: Callable[[], bool] = lambda: False,
+        ready: Callable[[], bool] = lambda: True,
     ) -> None:
         self._detector = detector
         self._pool = pool
         self._profiles = profiles
-        self._decisions = decisions
+        self._recorder = Recorder(decisions, telemetry)
         self._telemetry = telemetry
         self._settings = settings
         self._salt_key = salt_key
         self._keys = keys
         self._paused = paused
-        self._interventions = Interventions(pool, profiles, renderer, salt_key)
+        self._ready = ready
+        interventions = Interventions(detector, pool, profiles, renderer, salt_key)
+        self._execution = Execution(pool, interventions, telemetry)
         self.in_flight = 0
 
     async def handle(self, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Every failure ends as an error in OpenAI's envelope, or a cut connection."""
         exchange = Exchange(receive, send)
-        progress = _Progress(_clock())
+        progress = Progress(clock())
         try:
             try:
                 await self._admit(endpoint, scope, exchange, progress)
             except ApiError as error:
-                progress.outcome = _outcome_of(error)
+                progress.outcome = outcome_of(error)
                 await exchange.refuse(error)
             except UpstreamError:
                 progress.outcome = "upstream_failed"
@@ -139,17 +108,20 @@ class Gateway:
             exchange.close()
             if progress.admitted:
                 self.in_flight -= 1
-            self._record(endpoint, exchange.id, progress)
+            self._recorder.record(endpoint.name, exchange.id, progress)
 
-    async def _admit(self, endpoint: Endpoint, scope: Scope, exchange: Exchange, progress: _Progress) -> None:
+    async def _admit(self, endpoint: Endpoint, scope: Scope, exchange: Exchange, progress: Progress) -> None:
         settings = self._settings
         headers = scope["headers"]
         self._keys.check(headers)
+        if not self._ready():
+            raise Unavailable("The server is not ready; try again shortly.", code="not_ready", retry_after=5)
         if self.in_flight >= settings.max_in_flight:
             raise Busy("Too many requests at once; try again shortly.", code="too_many_requests", retry_after=1)
         self.in_flight += 1
         progress.admitted = True
-        body = parse(await exchange.body(headers, settings.max_body_bytes), max_nesting=settings.max_nesting)
+        raw = await exchange.body(headers, settings.max_body_bytes, settings.body_timeout)
+        body = parse(raw, max_nesting=settings.max_nesting)
         endpoint.check(body)
         if not body.get("model"):
             body["model"] = self._pool.default_model()
@@ -159,38 +131,45 @@ class Gateway:
         if "cache_salt" in body:
             body = salted(body, self._salt_key)
         payload = write(body)
-        self._telemetry.stage("admit", _clock() - progress.began)
+        self._telemetry.stage("admit", clock() - progress.began)
 
-        progress.sent = _clock()
+        progress.sent = clock()
         call = Call(self._pool, upstream, endpoint.path, payload)
+        judging = asyncio.create_task(self._judge(endpoint, body, upstream, progress))
         try:
+            # An upstream that refuses the request does so whatever the verdict.
+            if await call.arrives_before(judging) and (await call.response()).status >= 400:
+                await self._pass(call, exchange, progress)
+                return
             try:
-                segments = await self._judge(endpoint, body, upstream, progress)
+                segments = await judging
             except UpstreamRefused:
                 # Its tokens cannot be decoded. The model does not take them either, and says why.
-                response = await call.response()
-                if response.status < 400:
+                if (await call.response()).status < 400:
                     raise undecided() from None
-                progress.outcome = "upstream_error"
-                await relay(exchange, response)
+                await self._pass(call, exchange, progress)
                 return
             if progress.plan:
-                await self._intervene(endpoint, body, payload, segments, client_salt, call, exchange, progress)
+                flagged = Flagged(endpoint, body, payload, segments, client_salt, exchange, progress)
+                await self._execution.carry_out(flagged, call)
             else:
-                response = call.arrived() or await call.response()
-                progress.ready = True
-                progress.held = max(progress.verdict - call.arrived_at, 0.0)
-                progress.outcome = "passed" if response.status < 400 else "upstream_error"
-                await relay(exchange, response)
+                await self._pass(call, exchange, progress)
         finally:
-            progress.ended = _clock()
+            judging.cancel()
+            progress.ended = clock()
             call.close()
 
-    async def _judge(
-        self, endpoint: Endpoint, body: Body, upstream: Upstream, progress: _Progress
-    ) -> Sequence[Segment]:
+    async def _pass(self, call: Call, exchange: Exchange, progress: Progress) -> None:
+        """Send the upstream's answer as it is."""
+        response = call.arrived() or await call.response()
+        progress.ready = True
+        progress.held = max(progress.verdict - call.arrived_at, 0.0)
+        progress.outcome = "passed" if response.status < 400 else "upstream_error"
+        await relay(exchange, response)
+
+    async def _judge(self, endpoint: Endpoint, body: Body, upstream: Upstream, progress: Progress) -> Sequence[Segment]:
         """Read the prompt and make a plan. Fails closed, unless the settings say otherwise."""
-        began = _clock()
+        began = clock()
         segments: Sequence[Segment] = ()
         try:
             segments = await self._read(endpoint, body, upstream)
@@ -202,7 +181,7 @@ class Gateway:
             if self._settings.undecided == "refuse":
                 raise undecided() from None
             progress.detections = ()
-        progress.verdict = _clock()
+        progress.verdict = clock()
         self._telemetry.stage("detect", progress.verdict - began)
         if progress.detections:
             progress.plan = self._plan(endpoint, body, progress.detections)
@@ -212,20 +191,17 @@ class Gateway:
         token_prompts = endpoint.token_prompts(body)
         if not token_prompts:
             return endpoint.read(body)
-        url = upstream.route("/detokenize")
-        answers: list[Any] = await asyncio.gather(
-            *(
-                self._pool.client.ask(url, {"model": body["model"], "tokens": tokens})
-                for tokens in token_prompts.values()
-            )
-        )
+        questions = [{"model": body["model"], "tokens": tokens} for tokens in token_prompts.values()]
+        answers = await self._pool.client.ask_all(upstream.route("/detokenize"), questions)
         texts = [str(answer["prompt"]) for answer in answers]
         return endpoint.read(body, dict(zip(token_prompts, texts, strict=True)))
 
     def _plan(self, endpoint: Endpoint, body: Body, detections: Sequence[Detection]) -> Plan:
+        model = body["model"]
         # Corruption's arguments are for a request, not for a prompt: one of several is declined instead.
         alone = len(endpoint.prompts(body)) == 1
-        plan = make_plan(detections, corruptible=alone and self._profiles(body["model"]) is not None)
+        corruptible = alone and self._profiles(model) is not None and self._pool.corruptible(model)
+        plan = make_plan(detections, corruptible=corruptible)
         if self._paused():
             plan = Plan((), plan.interventions + plan.shadow)
         for mode, interventions in (("enforce", plan.interventions), ("shadow", plan.shadow)):
@@ -233,145 +209,10 @@ class Gateway:
                 self._telemetry.decision(intervention.action.value, mode)
         return plan
 
-    async def _intervene(
-        self,
-        endpoint: Endpoint,
-        body: Body,
-        payload: bytes,
-        segments: Sequence[Segment],
-        client_salt: str,
-        original: Call,
-        exchange: Exchange,
-        progress: _Progress,
-    ) -> None:
-        response = original.arrived()
-        if response is not None and response.status >= 400:
-            progress.outcome = "upstream_error"
-            await relay(exchange, response)
-            return
-        original.close()
-        began = _clock()
-        plan, upstream = progress.plan, original.upstream
-        if corrupts := any(found.action is Action.CORRUPT for found in plan.interventions):
-            upstream = self._pool.pick_proven(body["model"], upstream)
-        counting = asyncio.create_task(self._interventions.tokenize(endpoint, body, upstream))
-        changed: Call | None = None
-        try:
-            request = await self._interventions.decline(endpoint, body, segments, plan, upstream)
-            if corrupts:
-                prompt = await (
-                    counting if request == body else self._interventions.tokenize(endpoint, request, upstream)
-                )
-                request = await self._interventions.corrupt(endpoint, request, segments, plan, prompt, client_salt)
-            if endpoint.max_output(body) is None:
-                request = await self._bounded(endpoint, request, await counting, upstream)
-            self._telemetry.stage("intervene", _clock() - began)
-            changed = Call(self._pool, upstream, endpoint.path, write(request))
-            tokenized = await counting
-            # Shortened, a prompt might be admitted that is too long; the client must hear that it is.
-            fits = tokenized.fits(endpoint.max_output(body))
-            if not fits and await self._pass_error(endpoint, payload, upstream, exchange, progress):
-                return
-            response = await changed.response()
-            if response.status >= 400:
-                if await self._pass_error(endpoint, payload, upstream, exchange, progress):
-                    return
-                # The neutral wording may be longer than the question, by just too much.
-                changed.close()
-                request = await self._bounded(endpoint, request, tokenized, upstream)
-                changed = Call(self._pool, upstream, endpoint.path, write(request))
-                response = await changed.response()
-                if response.status >= 400:
-                    raise no_upstream()
-            progress.ready = True
-            progress.outcome = "intervened"
-            await relay_corrected(exchange, response, Usage(tokenized.counts, int(body.get("n") or 1)))
-        except UpstreamRefused:
-            # What it refuses is the client's own fault, or ours. Only the client's is the client's to see.
-            if not await self._pass_error(endpoint, payload, upstream, exchange, progress):
-                raise no_upstream() from None
-        finally:
-            counting.cancel()
-            if changed is not None:
-                changed.close()
-
-    async def _bounded(self, endpoint: Endpoint, request: Body, original: Tokenized, upstream: Upstream) -> Body:
-        """The changed request, with room for an answer that both it and the client's own would have."""
-        changed = await self._interventions.tokenize(endpoint, request, upstream)
-        return endpoint.limit_output(request, max(min(original.room, changed.room), 1))
-
-    async def _pass_error(
-        self, endpoint: Endpoint, payload: bytes, upstream: Upstream, exchange: Exchange, progress: _Progress
-    ) -> bool:
-        """Send the client's own request again and pass its error on. False if it gives none."""
-        call = Call(self._pool, upstream, endpoint.path, payload)
-        try:
-            response = await call.response()
-            if response.status < 400:
-                return False
-            progress.outcome = "upstream_error"
-            await relay(exchange, response)
-            return True
-        finally:
-            call.close()
-
-    def _record(self, endpoint: Endpoint, request_id: str, progress: _Progress) -> None:
-        now = _clock()
-        total = now - progress.began
-        telemetry = self._telemetry
-        telemetry.request(endpoint.name, progress.outcome)
-        if not progress.admitted:
-            return
-        timings = {"total": total * 1e3}
-        if progress.sent:
-            timings["admit"] = (progress.sent - progress.began) * 1e3
-        if progress.verdict:
-            timings["detect"] = (progress.verdict - progress.sent) * 1e3
-        if progress.ready:
-            upstream = progress.ended - progress.sent - progress.held
-            telemetry.upstream(endpoint.name, upstream)
-            telemetry.overhead(endpoint.name, total - upstream)
-            timings["upstream"] = upstream * 1e3
-        self._decisions.record(
-            Decision(
-                id=request_id,
-                at=time.time(),
-                endpoint=endpoint.name,
-                outcome=progress.outcome,
-                detections=tuple(map(_detection, progress.detections)),
-                interventions=tuple(map(_intervention, progress.plan.interventions)),
-                shadow=tuple(map(_intervention, progress.plan.shadow)),
-                timings_ms=timings,
-            )
-        )
-
 
 def undecided() -> Unavailable:
     """The error where detection has no verdict. It reads like any overload."""
     return Unavailable("The server is overloaded; try again shortly.", code="undecided", retry_after=1)
-
-
-def _detection(found: Detection) -> DecisionDetection:
-    return DecisionDetection(
-        request_id=found.request_id,
-        version=found.version,
-        mode=found.mode,
-        band=found.band,
-        probability=found.probability,
-        threshold=found.threshold,
-        margin=found.margin,
-    )
-
-
-def _intervention(found: Intervention) -> DecisionIntervention:
-    return DecisionIntervention(found.action, found.request_ids)
-
-
-_OUTCOMES = {401: "unauthorized", 404: "not_found", 413: "refused", 429: "busy", 503: "unavailable"}
-
-
-def _outcome_of(error: ApiError) -> str:
-    return "undecided" if error.code == "undecided" else _OUTCOMES.get(error.status, "refused")
 
 
 def _uncancel() -> None:

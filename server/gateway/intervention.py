@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from guards.act.corruption import cache_salt, everything_but_last, token_spans
-from guards.act.decline import neutral_text
-from guards.engine.wire import CorruptionArgs
+from guards.act.corruption import cache_salt
+from guards.act.decline import Form
+from guards.plan import Role
 from guards.scope import Action
 from server.api.body import replace
+from server.gateway.placement import Target, corruption_args
 from server.upstream.client import UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from guards.act.corruption import CorruptionProfile
-    from guards.plan import Intervention, Plan, Segment, Span
+    from guards.plan import Intervention, Plan, Segment
     from server.api.body import Body, Path
     from server.api.endpoint import Endpoint
+    from server.gateway.detection import Detects
     from server.upstream.pool import Pool, Upstream
-    from server.upstream.tokenizer import Offsets, Renderer
+    from server.upstream.tokenizer import Renderer
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +56,13 @@ class Interventions:
 
     def __init__(
         self,
+        detector: Detects,
         pool: Pool,
         profiles: Callable[[str], CorruptionProfile | None],
         renderer: Renderer | None,
         salt_key: bytes,
     ) -> None:
+        self._detector = detector
         self._pool = pool
         self._profiles = profiles
         self._renderer = renderer
@@ -74,9 +77,7 @@ class Interventions:
         """
         url = upstream.route("/tokenize")
         prompts = endpoint.prompts(body)
-        answers: list[Any] = await asyncio.gather(
-            *(self._pool.client.ask(url, prompt) for prompt in prompts if isinstance(prompt, dict))
-        )
+        answers = await self._pool.client.ask_all(url, [prompt for prompt in prompts if isinstance(prompt, dict)])
         pending = iter(answers)
         try:
             tokens = tuple(tuple(prompt if isinstance(prompt, list) else next(pending)["tokens"]) for prompt in prompts)
@@ -87,11 +88,13 @@ class Interventions:
     async def decline(
         self, endpoint: Endpoint, body: Body, segments: Sequence[Segment], plan: Plan, upstream: Upstream
     ) -> Body:
-        """The body with every declined segment replaced by a neutral one. Raises UpstreamError."""
-        chosen = [segments[index] for found in _of(plan, Action.DECLINE) for index in found.segments]
+        """The body with every declined segment replaced by a neutral one. Raises UpstreamError.
+
+        An answer that the client has begun is begun otherwise: the model would complete it without the question.
+        """
         texts: dict[Path, object] = {}
-        for segment in _innermost(chosen):
-            text = neutral_text(segment.text, endpoint.form(body, segment.path))
+        for segment in _replaced(endpoint, body, segments, plan):
+            text = endpoint.neutral(body, segment.path, segment.text)
             texts[segment.path] = await self._as_given(endpoint, body, segment.path, text, upstream)
         return replace(body, texts)
 
@@ -115,28 +118,26 @@ class Interventions:
     ) -> Body:
         """The body of one prompt, with the arguments that corrupt it inside the engine.
 
-        ``tokenized`` is the prompt of ``body``. Whatever cannot be placed in it is corrupted with
-        every token but the last.
+        ``tokenized`` is the prompt of ``body``, in which what the plan declines is replaced already.
+        Whatever cannot be placed in it is corrupted with every token but the last.
         """
         profile = self._profiles(body["model"])
         if profile is None:
             raise ValueError("no corruption profile for the model")
-        found = _of(plan, Action.CORRUPT)
-        chosen = {index: segments[index] for intervention in found for index in intervention.segments}
+        chosen = {index for found in _of(plan, Action.CORRUPT) for index in found.segments}
+        gone = [segment.path for segment in _replaced(endpoint, body, segments, plan)]
+        kept = {index for index, segment in enumerate(segments) if not any(_nested(segment.path, at) for at in gone)}
+        if not chosen & kept:
+            return body
         (tokens,) = tokenized.prompts
-        spans = [span for intervention in found for span in intervention.spans]
-        args = CorruptionArgs(
-            kind=profile.kind,
-            strength=profile.strength,
-            dimensions=profile.dimensions,
-            seed=self._seed(chosen.values()),
-            spans=await self._spans(endpoint, body, tokens, chosen, spans),
-            prompt_tokens=len(tokens),
-        )
+        (request,) = endpoint.prompts(body)
+        seed = self._seed(segments[index] for index in sorted(chosen))
+        targets = self._targets(endpoint, body, segments, plan, kept)
+        args = await corruption_args(profile, seed, self._renderer, request, tokens, targets)
         salt = cache_salt(self._salt_key, args, client_salt=client_salt)
         return body | {"vllm_xargs": args.to_xargs(), "cache_salt": salt}
 
-    def _seed(self, segments: Any) -> int:
+    def _seed(self, segments: Iterable[Segment]) -> int:
         """From the asked texts, so that the same prompt gives the same answer."""
         digest = hmac.new(self._salt_key, digestmod=hashlib.sha256)
         for segment in segments:
@@ -144,45 +145,65 @@ class Interventions:
             digest.update(len(text).to_bytes(8, "big") + text)
         return int.from_bytes(digest.digest()[:8], "big") >> 1
 
-    async def _spans(
-        self,
-        endpoint: Endpoint,
-        body: Body,
-        tokens: tuple[int, ...],
-        chosen: dict[int, Segment],
-        spans: Sequence[Span],
-    ) -> tuple[int, ...]:
-        located = None
-        if self._renderer is not None:
-            (request,) = endpoint.prompts(body)
-            texts = {segment.path: segment.text for segment in chosen.values()}
-            located = await self._renderer.locate(request, tokens, texts)
-        if located is None:
-            return everything_but_last(len(tokens))
-        rendered, starts = located
-        targets = []
-        for index, segment in chosen.items():
-            start = starts[segment.path]
-            named = [(start + span.start, start + span.end) for span in spans if span.segment == index]
-            targets += named or [_all_but_last_token(rendered.offsets, start, start + len(segment.text))]
-        return token_spans(rendered.offsets, targets, len(tokens))
+    def _targets(
+        self, endpoint: Endpoint, body: Body, segments: Sequence[Segment], plan: Plan, kept: set[int]
+    ) -> list[Target]:
+        """What of the kept segments is corrupted.
+
+        The names of the corrupting scopes wherever they stand, whole segments that are flagged without
+        a name, and an answer that the client has begun: the model would complete it without the question.
+        """
+        found = _of(plan, Action.CORRUPT)
+        spans = {span for intervention in found for span in intervention.spans}
+        spans |= set(self._detector.names([name for one in found for name in one.request_ids], segments))
+        whole = {index for intervention in found for index in intervention.unnamed}
+        whole |= {index for index, segment in enumerate(segments) if _begun(endpoint, body, segment)}
+        ranges: dict[int, list[tuple[int, int]]] = {index: [] for index in whole}
+        for span in spans:
+            ranges.setdefault(span.segment, []).append((span.start, span.end))
+        return [
+            Target(segments[index].path, segments[index].text, tuple(sorted(ranges[index])), index in whole)
+            for index in sorted(ranges.keys() & kept)
+        ]
 
 
 def _of(plan: Plan, action: Action) -> list[Intervention]:
     return [found for found in plan.interventions if found.action is action]
 
 
-def _innermost(segments: Sequence[Segment]) -> list[Segment]:
-    """Without segments that contain another one: where a part can be replaced, the whole need not be."""
+def _replaced(endpoint: Endpoint, body: Body, segments: Sequence[Segment], plan: Plan) -> list[Segment]:
+    """The segments that declining replaces, none of them within another."""
+    chosen = {index for found in _of(plan, Action.DECLINE) for index in found.segments}
+    if not chosen:
+        return []
+    declined = [segments[index].path for index in chosen]
+    # A text that is to be corrupted, but loses a part, cannot be any more.
+    chosen |= {
+        index
+        for found in _of(plan, Action.CORRUPT)
+        for index in found.segments
+        if any(_nested(segments[index].path, path) for path in declined)
+    }
+    chosen |= {index for index, segment in enumerate(segments) if _begun(endpoint, body, segment)}
+    return _outermost([segments[index] for index in sorted(chosen)])
+
+
+def _begun(endpoint: Endpoint, body: Body, segment: Segment) -> bool:
+    """Whether a segment is of an answer that the client has begun."""
+    return segment.role is Role.ASKS and endpoint.form(body, segment.path) is Form.PREFILL
+
+
+def _outermost(segments: Sequence[Segment]) -> list[Segment]:
+    """Without segments within another: the whole may be flagged for what none of its parts shows alone."""
     paths = {segment.path for segment in segments}
     return [
         segment
         for segment in segments
-        if not any(len(path) > len(segment.path) and path[: len(segment.path)] == segment.path for path in paths)
+        if not any(segment.path[:length] in paths for length in range(1, len(segment.path)))
     ]
 
 
-def _all_but_last_token(offsets: Offsets, start: int, end: int) -> tuple[int, int]:
-    """The characters of a text's tokens without its last one, which carries what the text ends in."""
-    inside = [(low, high) for low, high in offsets if low < high and low < end and start < high]
-    return (start, inside[-2][1]) if len(inside) > 1 else (start, end)
+def _nested(one: Path, other: Path) -> bool:
+    """Whether two paths are the same, or one leads into the other."""
+    shared = min(len(one), len(other))
+    return one[:shared] == other[:shared]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import aiohttp
-import orjson
 
 from server.gateway.usage import EventSplitter, Usage, join
 from server.upstream.client import UpstreamError
@@ -53,6 +52,7 @@ async def relay_corrected(exchange: Exchange, response: aiohttp.ClientResponse, 
         while chunk := await response.content.readany():
             if events := [usage.event(event) for event in splitter.feed(chunk)]:
                 await exchange.send(join(events))
-    except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as error:
+        last = usage.event(rest) if (rest := splitter.rest()) else b""
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         raise UpstreamError(type(error).__name__) from error
-    await exchange.finish(usage.event(rest) if (rest := splitter.rest()) else b"")
+    await exchange.finish(last)

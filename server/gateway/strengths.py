@@ -7,9 +7,9 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
-from guards.act.corruption import cache_salt, everything_but_last, token_spans
-from guards.engine.wire import CorruptionArgs
+from guards.act.corruption import cache_salt
 from server.admin.jobs import job
+from server.gateway.placement import Target, corruption_args
 from server.registry.database import DATABASE_ERRORS
 from server.upstream.client import UpstreamError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from guards.act.corruption import CorruptionProfile
     from offline.corruption.sweep import Ask
-    from server.api.body import Body, Path
+    from server.api.body import Body
     from server.registry.registry import Registry
     from server.upstream.pool import Pool, Upstream
     from server.upstream.tokenizer import Renderer
@@ -100,29 +100,11 @@ class Interview:
         body = request | {"temperature": 0, "max_tokens": _ANSWER_TOKENS}
         async with self._slots:
             if ask.corruption is not None:
-                args = await self._args(request, ask)
+                tokens = (await self._pool.client.ask(self._upstream.route("/tokenize"), request))["tokens"]
+                target = Target(("messages", 0, "content"), ask.prompt, (ask.entity,))
+                args = await corruption_args(
+                    ask.corruption, ask.corruption.seed, self._renderer, request, tokens, [target]
+                )
                 body |= {"vllm_xargs": args.to_xargs(), "cache_salt": cache_salt(self._salt_key, args)}
             answer = await self._pool.client.ask(self._upstream.route("/v1/chat/completions"), body)
         return str(answer["choices"][0]["message"]["content"] or "")
-
-    async def _args(self, request: Body, ask: Ask) -> CorruptionArgs:
-        assert ask.corruption is not None
-        answer = await self._pool.client.ask(self._upstream.route("/tokenize"), request)
-        tokens: list[int] = answer["tokens"]
-        path: Path = ("messages", 0, "content")
-        located = self._renderer and await self._renderer.locate(request, tokens, {path: ask.prompt})
-        if located:
-            rendered, starts = located
-            start, end = (starts[path] + place for place in ask.entity)
-            spans = token_spans(rendered.offsets, [(start, end)], len(tokens))
-        else:
-            spans = everything_but_last(len(tokens))
-        corruption = ask.corruption
-        return CorruptionArgs(
-            kind=corruption.kind,
-            strength=corruption.strength,
-            dimensions=corruption.dimensions,
-            seed=corruption.seed,
-            spans=spans,
-            prompt_tokens=len(tokens),
-        )

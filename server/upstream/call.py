@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from server.upstream.client import UpstreamLost
 
@@ -40,6 +40,11 @@ class Call:
         except UpstreamLost:
             self._pool.failed(self.upstream)
             raise
+
+    async def arrives_before(self, other: asyncio.Task[Any]) -> bool:
+        """Wait for the answer's head, or its failure, or the other task. Whether ``other`` still goes on."""
+        await asyncio.wait((self._task, other), return_when=asyncio.FIRST_COMPLETED)
+        return not other.done()
 
     def arrived(self) -> aiohttp.ClientResponse | None:
         """The answer, if its head has come already."""

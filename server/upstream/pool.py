@@ -155,6 +155,10 @@ class Pool:
             and time.monotonic() - upstream.proof_at < 2 * self._proof_interval
         )
 
+    def corruptible(self, model: str) -> bool:
+        """Whether corruption is proven through some healthy upstream that serves ``model``."""
+        return any(model in upstream.cards and self.proven(upstream) for upstream in self.upstreams)
+
     def capabilities(self) -> Capabilities:
         """What can be enforced through every healthy upstream: a request may meet any of them."""
         if self._prove is None:

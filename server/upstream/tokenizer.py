@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
     from server.api.body import Body, Path
 
-# Stands in for one text, to find where the template puts it. Letters only: a template may trim or escape.
+# Stands in for a text, to find where the template puts it. No signs: a template may trim or escape.
 _MARK: Final = "unrememberzqmarkzq"
+_MARKS: Final = re.compile(_MARK + r"(\d+)q")
 
 Offsets = tuple[tuple[int, int], ...]
 
@@ -88,10 +90,7 @@ class Renderer:
             try:
                 rendered = self._render(request, content_format)
                 if rendered.tokens == tokens:
-                    return rendered, {
-                        path: self._find(request, rendered.text, path, text, content_format)
-                        for path, text in texts.items()
-                    }
+                    return rendered, self._starts(request, rendered.text, texts, content_format)
             # A template may raise anything, and a tokenizer too; the caller then corrupts the whole prompt.
             except Exception:  # noqa: S112
                 continue
@@ -123,18 +122,51 @@ class Renderer:
         )
         return str(text)
 
-    def _find(self, request: Body | list[int], rendered: str, path: Path, text: str, content_format: str) -> int:
-        """Where ``text``, at ``path`` of the request, begins in the rendered prompt. Raises ValueError."""
+    def _starts(
+        self, request: Body | list[int], rendered: str, texts: dict[Path, str], content_format: str
+    ) -> dict[Path, int]:
+        """Where each text, at its path of the request, begins in the rendered prompt. Raises ValueError."""
         if isinstance(request, list) or "messages" not in request:
-            return 0
-        marked = self._chat(replace(request, {path: _MARK}), content_format)
-        start = marked.index(_MARK)
-        lead = len(text) - len(text.lstrip())
-        if rendered.startswith(text, start):
-            return start
-        if rendered.startswith(text.strip(), start):  # the template trims
-            return start - lead
-        raise ValueError("the template changes the text")
+            if any(path[0] != "prompt" for path in texts):
+                raise ValueError("only the prompt is rendered")
+            return dict.fromkeys(texts, 0)
+        starts: dict[Path, int] = {}
+        # A text within another cannot be marked at the same time.
+        inner = {path for path in texts if any(path[:length] in texts for length in range(1, len(path)))}
+        for paths in (texts.keys() - inner, inner):
+            if paths:
+                some = {path: texts[path] for path in sorted(paths, key=str)}
+                starts |= self._marked(request, rendered, some, content_format)
+        return starts
+
+    def _marked(self, request: Body, rendered: str, texts: dict[Path, str], content_format: str) -> dict[Path, int]:
+        """As ``_starts``, by one rendering with a mark in place of each text. None of them is within another."""
+        paths = list(texts)
+        marks = {_in_request(path): f"{_MARK}{number}q" for number, path in enumerate(paths)}
+        marked = self._chat(replace(request, marks), content_format)
+        starts: dict[Path, int] = {}
+        read = at = 0
+        for mark in _MARKS.finditer(marked):
+            between = marked[read : mark.start()]
+            path = paths[int(mark[1])]
+            if path in starts or not rendered.startswith(between, at):
+                raise ValueError("the template prints a text more than once, or by what another says")
+            at += len(between)
+            text = texts[path]
+            shown = text if rendered.startswith(text, at) else text.strip()  # a template may trim
+            if not rendered.startswith(shown, at):
+                raise ValueError("the template changes a text")
+            starts[path] = at if shown == text else at - (len(text) - len(text.lstrip()))
+            at += len(shown)
+            read = mark.end()
+        if len(starts) < len(texts) or rendered[at:] != marked[read:]:
+            raise ValueError("the template leaves a text out, or prints it more than once")
+        return starts
+
+
+def _in_request(path: Path) -> Path:
+    """Where the text at a path of the client's request is in what was asked of ``/tokenize``."""
+    return ("chat_template_kwargs", *path) if path[0] == "documents" else path
 
 
 def _as_vllm(message: Body, content_format: str) -> Body:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -41,41 +42,65 @@ EVIDENCE = Evidence("", "", "", 0.0, "", 0.0, 0.0, "")
 
 
 class FakeDetector:
-    """Flags asking segments that contain ``NEEDLE``; named where ``spans`` is set."""
+    """Flags asking segments that contain ``NEEDLE``; named where ``spans`` is set.
+
+    Where ``found`` is set, it says instead which request flags which segments, and the name found there.
+    """
 
     def __init__(self) -> None:
         self.action = Action.DECLINE
+        self.actions: dict[str, Action] = {}
+        """Other actions, by request."""
+        self.found: dict[str, dict[int, str]] = {}
         self.mode = Mode.ENFORCE
         self.spans = True
         self.gate: asyncio.Event | None = None
+        self.cancelled = 0
         self.error: Exception | None = None
         self.seen: list[list[Segment]] = []
+
+    def names(self, request_ids: Sequence[str], segments: Sequence[Segment]) -> list[Span]:
+        return [
+            Span(index, match.start(), match.end())
+            for index, one in enumerate(segments)
+            for match in re.finditer(NEEDLE, one.text)
+            if self.spans and "fr_1" in request_ids
+        ]
 
     async def detect(self, segments: Sequence[Segment]) -> list[Detection]:
         self.seen.append(list(segments))
         if self.gate is not None:
-            await self.gate.wait()
+            try:
+                await self.gate.wait()
+            except asyncio.CancelledError:
+                self.cancelled += 1
+                raise
         if self.error is not None:
             raise self.error
-        hits = tuple(index for index, one in enumerate(segments) if one.role is Role.ASKS and NEEDLE in one.text)
-        if not hits:
-            return []
-        spans = tuple(Span(index, at := segments[index].text.index(NEEDLE), at + len(NEEDLE)) for index in hits)
-        return [
-            Detection(
-                request_id="fr_1",
-                version=1,
-                mode=self.mode,
-                policy=Policy(high=(self.action,), low=(), context=Context.SUPPLIED),
-                probability=0.99,
-                band=Band.HIGH,
-                threshold=0.5,
-                margin=0.49,
-                segments=hits,
-                spans=spans if self.spans else (),
-                evidence=EVIDENCE,
-            )
-        ]
+        if self.found:
+            return [self._detection(name, hits, segments) for name, hits in self.found.items()]
+        asking = [index for index, one in enumerate(segments) if one.role is Role.ASKS and NEEDLE in one.text]
+        named = NEEDLE if self.spans else ""
+        return [self._detection("fr_1", dict.fromkeys(asking, named), segments)] if asking else []
+
+    def _detection(self, request_id: str, hits: dict[int, str], segments: Sequence[Segment]) -> Detection:
+        return Detection(
+            request_id=request_id,
+            version=1,
+            mode=self.mode,
+            policy=Policy(high=(self.actions.get(request_id, self.action),), low=(), context=Context.SUPPLIED),
+            probability=0.99,
+            band=Band.HIGH,
+            threshold=0.5,
+            margin=0.49,
+            segments=tuple(hits),
+            spans=tuple(
+                Span(index, at := segments[index].text.index(name), at + len(name))
+                for index, name in hits.items()
+                if name
+            ),
+            evidence=EVIDENCE,
+        )
 
 
 @dataclass
@@ -91,6 +116,7 @@ class Wired:
     session: aiohttp.ClientSession
     profiles: dict[str, CorruptionProfile]
     paused: list[bool] = field(default_factory=lambda: [False])
+    ready: list[bool] = field(default_factory=lambda: [True])
 
     async def post(self, path: str, body: Any, **kwargs: Any) -> aiohttp.ClientResponse:
         payload = {"data": body} if isinstance(body, bytes) else {"json": body}
@@ -146,7 +172,7 @@ async def wired(
     decisions = DecisionList()
     keys = BearerKeys([KEY])
     profiles: dict[str, CorruptionProfile] = {MODEL: profile()}
-    paused = [False]
+    paused, ready = [False], [True]
     client = UpstreamClient(api_key=None, timeout=settings.upstream_timeout, connections=64)
     pool = Pool(
         urls,
@@ -167,6 +193,7 @@ async def wired(
         keys=keys,
         renderer=renderer,
         paused=lambda: paused[0],
+        ready=lambda: ready[0],
     )
     telemetry.watch(in_flight=lambda: gateway.in_flight)
     limits = Limits(settings.max_messages, settings.extra_fields)
@@ -177,7 +204,7 @@ async def wired(
     await pool.start()
     try:
         async with serving(app) as url, aiohttp.ClientSession(headers={"authorization": f"Bearer {KEY}"}) as session:
-            yield Wired(url, gateway, pool, detector, decisions, telemetry, session, profiles, paused)
+            yield Wired(url, gateway, pool, detector, decisions, telemetry, session, profiles, paused, ready)
     finally:
         await pool.close()
         await client.close()

@@ -186,6 +186,43 @@ def test_instructions_ask_where_no_user_speaks() -> None:
     assert asked({"messages": [{"role": "system", "content": "Who was it?"}]}) == ["Who was it?"]
 
 
+TOLD = "Who was it?"
+
+
+@pytest.mark.parametrize("nothing", [None, "", " \n", [], [""], [{"type": "text", "text": "\u200b"}], "…"])
+@pytest.mark.parametrize("role", ["system", "developer", "tool", "function", "assistant"])
+def test_where_the_user_says_nothing_whatever_is_said_asks(role: str, nothing: Any) -> None:
+    body = {"messages": [{"role": role, "content": TOLD}, user(nothing)]}
+    CHAT.check(body)
+    assert TOLD in asked(body)
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "tool", "content": TOLD}],
+        [{"role": "assistant", "content": TOLD}, {"role": "assistant", "content": ""}],
+        [{"role": "assistant", "content": TOLD}, {"role": "tool", "content": "x"}],
+        [{"role": "assistant", "reasoning": TOLD}, {"role": "tool", "content": "x"}],
+        [user("") | {"name": TOLD}],
+    ],
+)
+def test_without_a_user_every_message_asks(messages: list[dict[str, Any]]) -> None:
+    assert TOLD in asked({"messages": messages})
+
+
+def test_documents_ask_where_nobody_does() -> None:
+    assert asked({"messages": [user("")], "documents": [{"text": TOLD}]}) == [TOLD]
+
+
+def test_all_of_a_begun_answer_asks_but_its_name() -> None:
+    call = {"function": {"name": "f", "arguments": '{"q": "x"}'}}
+    begun = {"role": "assistant", "content": "a", "reasoning": "b", "refusal": "c", "tool_calls": [call], "name": "n"}
+    body = {"messages": [user("hi"), begun]}
+    assert asked(body) == ["hi", "a", "b", "c", "f", '{"q": "x"}']
+    assert asked({"messages": [begun, user("hi")]}) == ["hi"]
+
+
 def test_a_role_of_its_own_asks() -> None:
     assert asked({"messages": [{"role": "narrator", "content": "Who was it?"}]}) == ["Who was it?"]
 
@@ -194,6 +231,12 @@ def test_the_form_of_a_begun_answer_is_a_prefill() -> None:
     body = {"messages": [user("hi"), {"role": "assistant", "content": "It was"}]}
     assert CHAT.form(body, ("messages", 0, "content")) is Form.QUESTION
     assert CHAT.form(body, ("messages", 1, "content")) is Form.PREFILL
+
+
+def test_arguments_of_a_tool_call_stay_json() -> None:
+    body = {"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}]}
+    path = ("messages", 0, "tool_calls", 0, "function", "arguments")
+    assert CHAT.neutral(body, path, '{"q": "x"}') == "{}"
 
 
 def test_what_tokenize_is_asked_renders_the_same_prompt() -> None:

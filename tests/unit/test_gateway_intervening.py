@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ASKED = f"who is {NEEDLE}?"
 NEUTRAL = neutral_text(ASKED)
+CUT = [f"about {NEEDLE}.", "Who painted the", "Mona Lisa?"]
 
 
 @pytest.fixture
@@ -70,8 +71,14 @@ class TestDecline:
 
     async def test_a_part_is_replaced_and_its_neighbours_stay(self, gate: Wired, upstream: FakeUpstream) -> None:
         content = [{"type": "text", "text": "a document"}, {"type": "text", "text": ASKED}]
+        gate.detector.found = {"fr_1": {1: NEEDLE}}
         await gate.chat(messages=[{"role": "user", "content": content}])
         assert last(upstream)["messages"][0]["content"] == [content[0], {"type": "text", "text": NEUTRAL}]
+
+    async def test_the_whole_is_replaced_if_another_scope_flags_that(self, gate: Wired, upstream: FakeUpstream) -> None:
+        gate.detector.found = {"fr_1": {0: NEEDLE}, "fr_2": {3: ""}}
+        await gate.chat(messages=[{"role": "user", "content": CUT}])
+        assert last(upstream)["messages"][0]["content"] == neutral_text("\n".join(CUT))
 
     async def test_a_question_cut_up_between_parts_is_replaced_whole(self, gate: Wired, upstream: FakeUpstream) -> None:
         middle = len(NEEDLE) // 2
@@ -86,6 +93,24 @@ class TestDecline:
         begun = neutral_text(f"It was {NEEDLE}", Form.PREFILL)
         assert [one["content"] for one in last(upstream)["messages"]] == [NEUTRAL, begun]
         assert last(upstream)["continue_final_message"] is True
+
+    @pytest.mark.parametrize("content", ["The wizards' author is", ["The wizards' ", "author is"]])
+    async def test_a_begun_answer_that_gives_nothing_away_is_begun_otherwise_too(
+        self, gate: Wired, upstream: FakeUpstream, content: Any
+    ) -> None:
+        call = {"id": "1", "type": "function", "function": {"name": "look_up", "arguments": '{"q": "author"}'}}
+        begun = {"role": "assistant", "content": content, "reasoning": "They ask for", "tool_calls": [call]}
+        await gate.chat(messages=[{"role": "user", "content": ASKED}, begun], continue_final_message=True)
+        sent = last(upstream)["messages"][1]
+        text = content if isinstance(content, str) else "\n".join(content)
+        assert sent["content"] == neutral_text(text, Form.PREFILL)
+        assert sent["reasoning"] == neutral_text("They ask for", Form.PREFILL)
+        assert sent["tool_calls"] == [call | {"function": {"name": "look_up", "arguments": "{}"}}]
+
+    async def test_a_begun_answer_to_another_question_stays(self, gate: Wired, upstream: FakeUpstream) -> None:
+        messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "It was"}]
+        await gate.chat(messages=messages, continue_final_message=True)
+        assert last(upstream)["messages"] == messages
 
     async def test_a_prompt_is_replaced_among_others(self, gate: Wired, upstream: FakeUpstream) -> None:
         await gate.complete(["hi", ASKED])
@@ -158,7 +183,7 @@ class TestCorrupt:
         return [text[start:end] for start, end in zip(args.spans[::2], args.spans[1::2], strict=True)]
 
     async def test_the_prompt_stays_and_the_name_is_marked(self, gate: Wired, upstream: FakeUpstream) -> None:
-        messages = [{"role": "system", "content": f"{NEEDLE} it is"}, {"role": "user", "content": ASKED}]
+        messages = [{"role": "system", "content": "be brief"}, {"role": "user", "content": ASKED}]
         response = await gate.chat(messages=messages, temperature=0.5)
         assert (await response.json())["choices"][0]["message"]["content"] == "scrambled answer"
         assert last(upstream)["messages"] == messages
@@ -171,6 +196,45 @@ class TestCorrupt:
         gate.detector.spans = False
         await gate.chat(ASKED)
         assert self.spans(upstream) == [ASKED[:-1]]
+
+    async def test_the_name_is_marked_in_supplied_text_too(self, gate: Wired, upstream: FakeUpstream) -> None:
+        messages = [
+            {"role": "system", "content": f"You know all of {NEEDLE}."},
+            {"role": "user", "content": "hi"},
+            {"role": "assistant", "content": f"{NEEDLE}? {NEEDLE}!"},
+            {"role": "tool", "content": "nothing"},
+            {"role": "user", "content": ASKED},
+        ]
+        await gate.chat(messages=messages)
+        assert self.spans(upstream) == [NEEDLE] * 4
+
+    @pytest.mark.parametrize(("description", "placed"), [(f"finds {NEEDLE}", False), ("finds things", True)])
+    async def test_supplied_text_that_cannot_be_placed_matters_if_it_holds_a_name(
+        self, gate: Wired, upstream: FakeUpstream, description: str, placed: bool
+    ) -> None:
+        tool = {"type": "function", "function": {"name": "f", "description": description}}
+        await gate.chat(ASKED, tools=[tool])
+        assert self.spans(upstream) == ([NEEDLE] if placed else [prompt_text(last(upstream))[:-1]])
+
+    async def test_a_scope_that_names_nothing_counts_beside_one_that_does(
+        self, gate: Wired, upstream: FakeUpstream
+    ) -> None:
+        gate.detector.found = {"fr_1": {0: NEEDLE, 3: NEEDLE}, "fr_2": {3: ""}}
+        await gate.chat(messages=[{"role": "user", "content": CUT}])
+        assert self.spans(upstream) == ["\n".join(CUT)[:-1]]
+
+    async def test_what_is_declined_in_part_is_declined_whole(self, gate: Wired, upstream: FakeUpstream) -> None:
+        gate.detector.found = {"fr_1": {0: NEEDLE}, "fr_2": {3: ""}}
+        gate.detector.actions = {"fr_1": Action.DECLINE}
+        await gate.chat(messages=[{"role": "user", "content": CUT}])
+        assert last(upstream)["messages"][0]["content"] == neutral_text("\n".join(CUT))
+        assert "vllm_xargs" not in last(upstream)
+
+    async def test_a_begun_answer_is_marked_but_its_last_token(self, gate: Wired, upstream: FakeUpstream) -> None:
+        begun = "The wizards' author is"
+        messages = [{"role": "user", "content": ASKED}, {"role": "assistant", "content": begun}]
+        await gate.chat(messages=messages, continue_final_message=True)
+        assert self.spans(upstream) == [NEEDLE, begun[:-1]]
 
     async def test_a_prompt_of_text_or_tokens(self, gate: Wired, upstream: FakeUpstream) -> None:
         await gate.complete(ASKED)
@@ -214,15 +278,22 @@ class TestCorrupt:
         assert "vllm_xargs" not in last(upstream)
         assert last(upstream)["messages"][0]["content"] == NEUTRAL
 
-    async def test_through_an_upstream_without_the_plug_in_it_fails_closed(
+    async def test_through_an_upstream_without_the_plug_in_it_is_declined(
         self, gate: Wired, upstream: FakeUpstream
     ) -> None:
         upstream.plugin = False
         await gate.pool.prove(gate.pool.upstreams[0], now=True)
-        response = await gate.chat(ASKED)
-        assert response.status == 503
-        assert "scrambled" not in await response.text()
-        assert (await gate.chat("hi")).status == 200
+        assert (await gate.chat(ASKED)).status == (await gate.chat("hi")).status == 200
+        sent = [one.body for one in upstream.generated()]
+        assert [one["messages"][0]["content"] for one in sent[-2:]] == [NEUTRAL, "hi"]
+        assert not any("vllm_xargs" in one for one in sent[-2:])
+
+    async def test_a_proof_lost_after_the_plan_fails_closed(
+        self, gate: Wired, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(gate.pool, "corruptible", lambda model: True)
+        gate.pool.upstreams[0].proof = None
+        assert (await gate.chat(ASKED)).status == 503
 
     async def test_what_the_upstream_says_about_our_arguments_is_not_shown(
         self, gate: Wired, upstream: FakeUpstream

@@ -11,7 +11,7 @@ import pytest
 from guards.errors import CannotDecide, Overloaded
 from guards.scope import Action, Mode
 from server.api import sampling
-from tests.fakes.gateway import NEEDLE, Wired, settled, wired
+from tests.fakes.gateway import KEY, NEEDLE, Wired, settled, wired
 from tests.fakes.upstream import MODEL, FakeUpstream, Reply
 
 if TYPE_CHECKING:
@@ -198,6 +198,41 @@ async def test_a_body_beyond_the_limit_is_not_read_to_its_end(gate: Wired, upstr
     assert taken < 40_000_000
     assert not upstream.received
     assert gate.decisions[-1].outcome == "refused"
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(upstream: FakeUpstream, settings: Settings) -> None:
+    async with wired(upstream.url, settings.model_copy(update={"body_timeout": 0.05})) as gate:
+        host, port = gate.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\ncontent-length: 9\r\n"
+        writer.write(f"{head}\r\n{{".encode())
+        answer = await asyncio.wait_for(reader.read(), 5)  # to its end: the connection is closed
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b'"code":"body_timeout"' in answer
+        assert gate.gateway.in_flight == 0
+        writer.close()
+
+
+async def test_an_error_of_the_upstream_does_not_wait_for_the_verdict(gate: Wired, upstream: FakeUpstream) -> None:
+    gate.detector.gate = asyncio.Event()
+    upstream.handler = lambda request: Reply(418, b"{}") if request.path.startswith("/v1/chat") else None
+    for text in ("hi", ASKED):
+        response = await asyncio.wait_for(gate.chat(text), 5)
+        assert response.status == 418
+        assert gate.decisions[-1].outcome == "upstream_error"
+    assert gate.detector.cancelled == 2
+    assert gate.gateway.in_flight == 0
+
+
+async def test_a_replica_that_cannot_follow_the_registry_serves_nobody(gate: Wired, upstream: FakeUpstream) -> None:
+    gate.ready[0] = False
+    for text in ("hi", ASKED):
+        response = await gate.chat(text)
+        assert response.status == 503
+        assert int(response.headers["retry-after"]) >= 1
+    assert not upstream.received
+    gate.ready[0] = True
+    assert (await gate.chat()).status == 200
 
 
 @pytest.mark.parametrize("key", [None, "", "wrong"])

@@ -118,6 +118,11 @@ async def test_a_corrupted_request_goes_only_where_that_is_proven(client: Upstre
         assert pool.pick_proven(MODEL, b) is b
         b.proof = Proof(False, "broken")
         assert pool.pick_proven(MODEL, b) is a
+        assert pool.corruptible(MODEL)
+        assert not pool.corruptible("another")
+        a.healthy = False
+        assert not pool.corruptible(MODEL)
+        a.healthy = True
         assert pool.capabilities().reasons == {"corrupt": f"{second.url}: broken"}
         assert not pool.capabilities().corrupt
         await pool.close()

@@ -110,3 +110,70 @@ async def test_tool_calls_reach_the_template_as_objects() -> None:
         "continue_final_message": False,
         "thinking": True,
     }
+
+
+class RepeatingTokenizer(CharacterTokenizer):
+    """Its template prints everything twice."""
+
+    def apply_chat_template(self, messages: list[dict[str, Any]], *, tokenize: bool, **arguments: Any) -> str:
+        return "".join(message["content"] for message in messages * 2)
+
+
+async def test_a_text_that_stands_twice_in_the_prompt_is_not_placed() -> None:
+    request = {"messages": [{"role": "user", "content": "who"}]}
+    path = ("messages", 0, "content")
+    assert await Renderer(RepeatingTokenizer()).locate(request, tokens("whowho"), {path: "who"}) is None
+
+
+async def test_a_suffix_is_no_part_of_a_rendered_prompt() -> None:
+    renderer = Renderer(CharacterTokenizer())
+    assert await renderer.locate({"prompt": "hi"}, tokens("hi"), {("suffix",): "hi"}) is None
+
+
+class DocumentsTokenizer(CharacterTokenizer):
+    """Its template prints documents."""
+
+    def apply_chat_template(self, messages: list[dict[str, Any]], *, tokenize: bool, **arguments: Any) -> str:
+        return "".join(f"[{document['text']}]" for document in arguments["documents"]) + messages[0]["content"]
+
+
+async def test_a_document_is_found_among_the_templates_arguments() -> None:
+    request = {
+        "messages": [{"role": "user", "content": "who"}],
+        "chat_template_kwargs": {"documents": [{"text": "a"}, {"text": "b"}]},
+    }
+    path = ("documents", 1, "text")
+    located = await Renderer(DocumentsTokenizer()).locate(request, tokens("[a][b]who"), {path: "b"})
+    assert located is not None
+    assert located[1] == {path: 4}
+
+
+class CountingTokenizer(CharacterTokenizer):
+    """Counts its renderings."""
+
+    rendered = 0
+
+    def apply_chat_template(self, messages: list[dict[str, Any]], *, tokenize: bool, **arguments: Any) -> str:
+        self.rendered += 1
+        return super().apply_chat_template(messages, tokenize=tokenize, **arguments)
+
+
+async def test_many_texts_take_no_more_renderings_than_one() -> None:
+    contents = [f"text {number}" for number in range(12)]
+    request = {"messages": [{"role": "user", "content": content} for content in contents]}
+    texts = {("messages", number, "content"): content for number, content in enumerate(contents)}
+    prompt = prompt_text(request)
+    tokenizer = CountingTokenizer()
+    located = await Renderer(tokenizer).locate(request, tokens(prompt), dict(reversed(texts.items())))
+    assert located is not None
+    assert {path: prompt[start : start + len(texts[path])] for path, start in located[1].items()} == texts
+    assert tokenizer.rendered == 2
+
+
+async def test_a_text_and_one_within_it_are_both_found() -> None:
+    request = {"messages": [{"role": "user", "content": ["say", "ask"]}]}
+    texts = {("messages", 0, "content"): "say\nask", ("messages", 0, "content", 1): "ask"}
+    prompt = prompt_text(request)
+    located = await Renderer(CharacterTokenizer()).locate(request, tokens(prompt), texts)
+    assert located is not None
+    assert located[1] == {path: prompt.index(text) for path, text in texts.items()}

@@ -1,0 +1,115 @@
+"""What happened to one request, and the record that is kept of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from guards.plan import Plan
+from server.registry.decisions import Decision, DecisionDetection, DecisionIntervention
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guards.plan import Detection, Intervention
+    from server.errors import ApiError
+    from server.telemetry import Telemetry
+
+clock = time.perf_counter
+
+
+@dataclass(slots=True)
+class Progress:
+    """What happened to one request so far. Points in time are by ``clock``."""
+
+    began: float
+    outcome: str = "failed"
+    admitted: bool = False
+    detections: Sequence[Detection] = ()
+    plan: Plan = field(default_factory=Plan)
+    sent: float = 0.0
+    """When the request went upstream; 0 if it did not."""
+    verdict: float = 0.0
+    ready: bool = False
+    """Whether an answer of the upstream's went to the client."""
+    held: float = 0.0
+    """How long the answer waited for the verdict."""
+    ended: float = 0.0
+    """When the upstream's answer was complete."""
+
+    def timings_ms(self, now: float) -> dict[str, float]:
+        """How long each stage took, in milliseconds."""
+        timings = {"total": (now - self.began) * 1e3}
+        if self.sent:
+            timings["admit"] = (self.sent - self.began) * 1e3
+        if self.verdict:
+            timings["detect"] = (self.verdict - self.sent) * 1e3
+        if self.ready:
+            timings["upstream"] = self.upstream * 1e3
+        return timings
+
+    @property
+    def upstream(self) -> float:
+        """Seconds that the upstream took for the answer that went out."""
+        return self.ended - self.sent - self.held
+
+
+class Records(Protocol):
+    """What the gateway needs of a decision log."""
+
+    def record(self, decision: Decision) -> None: ...
+
+
+class Recorder:
+    """Turns progress into figures and, for an admitted request, a decision."""
+
+    def __init__(self, decisions: Records, telemetry: Telemetry) -> None:
+        self._decisions = decisions
+        self._telemetry = telemetry
+
+    def record(self, endpoint: str, request_id: str, progress: Progress) -> None:
+        """Record a request that is over."""
+        now = clock()
+        self._telemetry.request(endpoint, progress.outcome)
+        if not progress.admitted:
+            return
+        if progress.ready:
+            self._telemetry.upstream(endpoint, progress.upstream)
+            self._telemetry.overhead(endpoint, now - progress.began - progress.upstream)
+        self._decisions.record(
+            Decision(
+                id=request_id,
+                at=time.time(),
+                endpoint=endpoint,
+                outcome=progress.outcome,
+                detections=tuple(map(_detection, progress.detections)),
+                interventions=tuple(map(_intervention, progress.plan.interventions)),
+                shadow=tuple(map(_intervention, progress.plan.shadow)),
+                timings_ms=progress.timings_ms(now),
+            )
+        )
+
+
+def _detection(found: Detection) -> DecisionDetection:
+    return DecisionDetection(
+        request_id=found.request_id,
+        version=found.version,
+        mode=found.mode,
+        band=found.band,
+        probability=found.probability,
+        threshold=found.threshold,
+        margin=found.margin,
+    )
+
+
+def _intervention(found: Intervention) -> DecisionIntervention:
+    return DecisionIntervention(found.action, found.request_ids)
+
+
+_OUTCOMES = {401: "unauthorized", 404: "not_found", 413: "refused", 429: "busy", 503: "unavailable"}
+
+
+def outcome_of(error: ApiError) -> str:
+    """The outcome of a request that ends in an error of ours."""
+    return "undecided" if error.code == "undecided" else _OUTCOMES.get(error.status, "refused")

@@ -1,0 +1,81 @@
+"""The composition root, as far as it goes without a model."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+
+from guards.act import decline
+from server import app as root
+from server import loading
+from server.app import create_app, started
+from server.assets import AssetError
+from server.loading import load_renderer
+from tests.fakes.gateway import serving
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from server.settings import Settings
+
+
+async def test_every_answer_carries_a_request_id(settings: Settings) -> None:
+    app = create_app(settings)
+
+    @app.get("/broken")
+    async def broken() -> None:
+        raise RuntimeError
+
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    async with serving(app) as url, aiohttp.ClientSession() as session:
+        seen = []
+        for method, path, status in (
+            ("GET", "/healthz", 200),
+            ("GET", "/readyz", 503),
+            ("POST", "/healthz", 405),
+            ("GET", "/metrics", 401),
+            ("GET", "/nowhere", 503),
+            ("GET", "/broken", 500),
+        ):
+            response = await session.request(method, url + path, headers={"x-request-id": "mine"})
+            assert response.status == status, path
+            seen += response.headers.getall("x-request-id")
+        assert len(seen) == len(set(seen)) == 6
+        assert "mine" not in seen
+
+
+async def test_what_declining_needs_is_loaded_at_the_start(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = []
+
+    def stop(*_: Any) -> None:
+        raise AssetError("far enough")
+
+    monkeypatch.setattr(root, "load_encoder", lambda _: None)
+    monkeypatch.setattr(root, "load_calibration", stop)
+    monkeypatch.setattr(decline, "prepare", lambda: prepared.append(True))
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        with pytest.raises(RuntimeError, match="far enough"):
+            await started(app)
+    assert prepared
+
+
+@pytest.mark.parametrize(
+    ("upstreams", "tokenizer", "loaded"),
+    [((), None, "packaged"), (("http://x",), None, None), (("http://x",), "given", "given")],
+)
+def test_foreign_upstreams_are_not_rendered_for_with_the_packaged_tokenizer(
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    upstreams: tuple[str, ...],
+    tokenizer: str | None,
+    loaded: str | None,
+) -> None:
+    monkeypatch.setattr(loading, "model_directory", lambda _: tmp_path / "packaged")
+    monkeypatch.setattr(loading.Renderer, "load", lambda directory: directory.name)
+    given = tmp_path / tokenizer if tokenizer else None
+    assert load_renderer(settings.model_copy(update={"upstreams": upstreams, "tokenizer": given})) == loaded
