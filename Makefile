@@ -17,14 +17,15 @@ check: ## Lint, types and unit tests; no model, under a minute
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest tests/unit --numprocesses auto --hypothesis-profile quick
 
 test: ## Everything once, with the real model; under 20 minutes
 	$(INSTALL)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest tests
+	$(BIN)/pytest tests/unit --numprocesses auto
+	$(BIN)/pytest tests/integration tests/e2e
 
 evidence: ## The full measurements, into docs/evidence/; hours
 	$(INSTALL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from server.registry.registry import Registry
 from server.vault import Vault
@@ -13,6 +14,9 @@ from tests.fakes.detection import VAULT_KEY
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+
+settings.register_profile("quick", max_examples=20)
 
 
 @pytest.fixture

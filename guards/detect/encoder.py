@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from sentence_transformers import SentenceTransformer
 
 from guards.detect.windows import SENTENCE_TOKENS, Window, cut
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from sentence_transformers import SentenceTransformer
 
 # Tokens of a padded batch: beyond, nothing is gained on a processor, and memory is lost.
 _BATCH_TOKENS = 2_048
@@ -44,6 +44,8 @@ class Encoder:
             OSError: the directory holds no model.
             ValueError: the model reads fewer tokens than a window has.
         """
+        from sentence_transformers import SentenceTransformer  # ten seconds, which only who loads a model waits
+
         torch.set_num_threads(threads)
         return cls(SentenceTransformer(str(directory), local_files_only=True), _fingerprint(directory))
 
