@@ -19,7 +19,12 @@ WEATHER = {
     "function": {
         "name": "get_weather",
         "description": "Current weather of a city",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+        "parameters": {
+            "type": "object",
+            # Bounded, or a small model goes on until its tokens end, and no call comes of it.
+            "properties": {"city": {"type": "string", "maxLength": 16}},
+            "required": ["city"],
+        },
     },
 }
 CHOICE = {"type": "function", "function": {"name": "get_weather"}}
@@ -138,7 +143,7 @@ async def test_async_chat_and_stream(async_client: openai.AsyncOpenAI) -> None:
 
 async def test_async_tools_schema_logprobs_and_errors(async_client: openai.AsyncOpenAI) -> None:
     create = async_client.chat.completions.create
-    common = {"model": "smollm2", "messages": HELLO, "temperature": 0, "max_tokens": 48}
+    common = {"model": "smollm2", "messages": HELLO, "temperature": 0, "max_tokens": 64}
     called = await create(**common, tools=[WEATHER], tool_choice=CHOICE)
     assert called.choices[0].message.tool_calls[0].function.name == "get_weather"
     structured = await create(**common, response_format=SCHEMA)
@@ -158,7 +163,7 @@ def test_forgotten_prompts_keep_the_clients_tools_schema_and_choices(
     with system.admin() as admin:
         created = admin.post("/forget-requests", params={"wait": "active"}, json=request).json()
         try:
-            common = {"model": "smollm2", "messages": question, "temperature": 0, "max_tokens": 48}
+            common = {"model": "smollm2", "messages": question, "temperature": 0, "max_tokens": 64}
             structured = client.chat.completions.create(**common, response_format=SCHEMA)
             called = client.chat.completions.create(**common, tools=[WEATHER], tool_choice=CHOICE)
             several = client.chat.completions.create(
