@@ -405,7 +405,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         results = await measure(targets, clients, options.rounds, options.requests, first_byte=False)
         report["mock"] = [asdict(result) for result in results]
     if options.upstream:
-        targets = [Target("vLLM, direct", options.upstream, options.model)]
+        targets = [Target("vLLM, direct", options.upstream, options.model, key=options.key)]
         if options.gateway:
             targets.append(Target("vLLM, gateway", options.gateway, options.model, key=options.key))
         else:
@@ -449,7 +449,7 @@ def main() -> None:
     parser.add_argument("--vllm-requests", type=int, default=64, help="requests in each round to the real vLLM")
     parser.add_argument("--upstream", help="base URL of a running vLLM, to measure it as well")
     parser.add_argument("--gateway", help="base URL of a running gateway before that vLLM")
-    parser.add_argument("--key", default="", help="an API key of that gateway")
+    parser.add_argument("--key", default="", help="a key that both that gateway and the vLLM take")
     parser.add_argument("--model", default="smollm2", help="name of the model that the vLLM serves")
     parser.add_argument("--litellm", default="litellm", help="executable of LiteLLM's proxy")
     parser.add_argument("--nemo", default="nemoguardrails", help="executable of NeMo Guardrails")
