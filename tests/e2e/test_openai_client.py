@@ -163,7 +163,7 @@ def test_forgotten_prompts_keep_the_clients_tools_schema_and_choices(
     with system.admin() as admin:
         created = admin.post("/forget-requests", params={"wait": "active"}, json=request).json()
         try:
-            common = {"model": "smollm2", "messages": question, "temperature": 0, "max_tokens": 64}
+            common = {"model": "smollm2", "messages": question, "temperature": 0, "max_tokens": 128}
             structured = client.chat.completions.create(**common, response_format=SCHEMA)
             called = client.chat.completions.create(**common, tools=[WEATHER], tool_choice=CHOICE)
             several = client.chat.completions.create(
