@@ -92,7 +92,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         "UNREMEMBER_UPSTREAM_API_KEY": ENGINE_KEY,
         # Without the last, a small model may fill its answer with the blanks that JSON allows.
         "UNREMEMBER_ENGINE_ARGS": "--enable-auto-tool-choice --tool-call-parser hermes "
-        "--structured-outputs-config.disable_any_whitespace true",
+        """--structured-outputs-config '{"backend": "xgrammar", "disable_any_whitespace": true}'""",
     }
     log = (data_dir / "up.log").open("wb")
     process = subprocess.Popen(
