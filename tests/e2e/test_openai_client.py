@@ -19,6 +19,8 @@ WEATHER = {
     "function": {
         "name": "get_weather",
         "description": "Current weather of a city",
+        # Without it vLLM holds the model to the form of a call and not to the schema of its arguments.
+        "strict": True,
         "parameters": {
             "type": "object",
             # Bounded, or a small model goes on until its tokens end, and no call comes of it.
@@ -89,7 +91,7 @@ def test_tools(client: openai.OpenAI) -> None:
         tools=[WEATHER],
         tool_choice=CHOICE,
         temperature=0,
-        max_tokens=64,
+        max_tokens=128,
     )
     call = answer.choices[0].message.tool_calls[0]
     assert call.function.name == "get_weather"
@@ -98,7 +100,7 @@ def test_tools(client: openai.OpenAI) -> None:
 
 def test_structured_output(client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(
-        model="smollm2", messages=HELLO, response_format=SCHEMA, temperature=0, max_tokens=48
+        model="smollm2", messages=HELLO, response_format=SCHEMA, temperature=0, max_tokens=128
     )
     assert set(json.loads(answer.choices[0].message.content)) == {"capital"}
 
@@ -148,7 +150,7 @@ async def test_async_chat_and_stream(async_client: openai.AsyncOpenAI) -> None:
 
 async def test_async_tools_schema_logprobs_and_errors(async_client: openai.AsyncOpenAI) -> None:
     create = async_client.chat.completions.create
-    common = {"model": "smollm2", "messages": HELLO, "temperature": 0, "max_tokens": 64}
+    common = {"model": "smollm2", "messages": HELLO, "temperature": 0, "max_tokens": 128}
     called = await create(**common, tools=[WEATHER], tool_choice=CHOICE)
     assert called.choices[0].message.tool_calls[0].function.name == "get_weather"
     structured = await create(**common, response_format=SCHEMA)
