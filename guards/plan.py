@@ -101,32 +101,40 @@ class Plan:
 
     interventions: tuple[Intervention, ...] = ()
     shadow: tuple[Intervention, ...] = ()
+    watched: tuple[str, ...] = ()
+    """Requests that the prompt comes near to, in any band: their names must not leave either."""
 
     def __bool__(self) -> bool:
         return bool(self.interventions)
 
 
-def make_plan(detections: Iterable[Detection], *, corruptible: bool) -> Plan:
+def make_plan(detections: Iterable[Detection], *, corruptible: bool, restrictable: bool) -> Plan:
     """Policy x band -> interventions.
 
     Where corruption cannot be carried out now (``corruptible`` false: no strength is known for the
-    served model, or it is not proven to work) a scope that would corrupt declines. A segment that one
-    scope declines is not corrupted for another: it is gone.
+    served model, or it is not proven to work) a scope that would corrupt declines. Where restriction
+    cannot (``restrictable`` false) the watch on the answer stands alone. A segment that one scope
+    declines is not corrupted for another: it is gone.
     """
     enforced: list[tuple[Action, Detection]] = []
     shadowed: list[tuple[Action, Detection]] = []
+    watched: set[str] = set()
     for detection in detections:
         actions = {Band.HIGH: detection.policy.high, Band.LOW: detection.policy.low}.get(detection.band, ())
+        if detection.mode is Mode.ENFORCE and detection.band is not Band.CLEAR:
+            watched.add(detection.request_id)
         for action in actions:
+            if action is Action.RESTRICT and not restrictable:
+                continue
             chosen = Action.DECLINE if action is Action.CORRUPT and not corruptible else action
             (enforced if detection.mode is Mode.ENFORCE else shadowed).append((chosen, detection))
-    return Plan(_merge(enforced), _merge(shadowed))
+    return Plan(_merge(enforced), _merge(shadowed), tuple(sorted(watched)))
 
 
 def _merge(wanted: Sequence[tuple[Action, Detection]]) -> tuple[Intervention, ...]:
     declined = {index for action, found in wanted if action is Action.DECLINE for index in found.segments}
     merged = []
-    for action in (Action.DECLINE, Action.CORRUPT):
+    for action in (Action.DECLINE, Action.CORRUPT, Action.RESTRICT):
         mine = [found for chosen, found in wanted if chosen is action]
         segments = {index for found in mine for index in found.segments}
         if action is Action.CORRUPT:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from guards.phrases.phrase import Phrase, PhraseClass
+
 
 class Kind(StrEnum):
     """What is to be forgotten. The default policy follows from it."""
@@ -39,6 +41,7 @@ class Action(StrEnum):
 
     CORRUPT = "corrupt"
     DECLINE = "decline"
+    RESTRICT = "restrict"
 
 
 class Context(StrEnum):
@@ -50,7 +53,7 @@ class Context(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Interventions for each band of probability; an empty tuple records and does not act."""
+    """Interventions for each band of probability; an empty tuple leaves the watch on the answer alone."""
 
     high: tuple[Action, ...]
     low: tuple[Action, ...]
@@ -62,15 +65,16 @@ def default_policy(kind: Kind, extent: Extent) -> Policy:
 
     A corrupted answer is fluent and may be wrong, so it is not used where a wrong statement does
     harm: about a person or a record it could invent facts, about a hazardous topic it could be acted
-    on. These decline. A work is corrupted, and a takedown of its text leaves discussion untouched.
+    on. These decline. A work is corrupted and its phrases are restricted; a takedown of its text
+    restricts quotations and leaves discussion untouched.
     """
     match kind, extent:
         case (Kind.WORK, Extent.TEXT):
-            return Policy(high=(), low=(), context=Context.SUPPLIED)
+            return Policy(high=(Action.RESTRICT,), low=(), context=Context.SUPPLIED)
         case (Kind.WORK, Extent.KNOWLEDGE):
-            return Policy(high=(Action.CORRUPT,), low=(), context=Context.SUPPLIED)
+            return Policy(high=(Action.CORRUPT, Action.RESTRICT), low=(Action.RESTRICT,), context=Context.SUPPLIED)
         case (Kind.TOPIC, _):
-            return Policy(high=(Action.DECLINE,), low=(), context=Context.SUPPRESS)
+            return Policy(high=(Action.DECLINE,), low=(Action.RESTRICT,), context=Context.SUPPRESS)
         case _:
             return Policy(high=(Action.DECLINE,), low=(), context=Context.SUPPLIED)
 
@@ -104,6 +108,16 @@ class Source:
     distinguish_is: tuple[str, ...] = ()
     distinguish_not: tuple[str, ...] = ()
     corrections: tuple[Correction, ...] = ()
+    phrases: tuple[GivenPhrase, ...] | None = None
+    """What an admin put in place of the phrases that compilation derives; None where it derives them."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenPhrase:
+    """A phrase in an admin's words."""
+
+    text: str
+    kind: PhraseClass
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,4 +172,10 @@ class Scope:
     low: Threshold
     encoder: str
     """Fingerprint of the encoder that made the vectors; others must not be compared with them."""
+    phrases: tuple[Phrase, ...] = ()
+    """What must not leave in an answer."""
+    associated: tuple[str, ...] = ()
+    """Words that go with the subject, made less likely where its phrases are restricted."""
+    shingles: NDArray[np.uint64] | None = None
+    """Of a text too long to keep as phrases: hashes of its runs of words (`guards.phrases.shingles`)."""
     warnings: tuple[str, ...] = field(default=())

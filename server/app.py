@@ -273,6 +273,7 @@ async def _assemble(
         chat=chat,
         completions=completions,
         corruptible=lambda: all(strengths.get(model) and pool.corruptible(model) for model in pool.models()),
+        restrictable=lambda: all(pool.restrictable(model) for model in pool.models()),
         paused=lambda: forgetting.paused,
     )
     return Parts(

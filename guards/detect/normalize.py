@@ -11,16 +11,12 @@ import functools
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import Any
 
-from confusable_homoglyphs import confusables
+from guards.phrases.folding import INVISIBLE, look_alike
 
 # What a plain ASCII text needs collapsed: control characters, and white space other than one blank.
 _ASCII_RUN = re.compile(r"[\x00-\x20\x7f]+")
 _MARKS = re.compile("[\u0300-\u036f]+")
-_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
-# Letters that no table of look-alikes lists because they are not drawn alike, only read alike.
-_READ_ALIKE = {"ı": "i", "ø": "o", "ł": "l", "đ": "d", "ħ": "h", "æ": "ae", "œ": "oe", "þ": "th", "ð": "d"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +97,7 @@ def _continues(character: str) -> bool:
         return False
     return (
         unicodedata.combining(character) != 0
-        or unicodedata.category(character) in _INVISIBLE
+        or unicodedata.category(character) in INVISIBLE
         or "\u1160" <= character <= "\u11ff"
     )
 
@@ -111,28 +107,9 @@ def _fold(cluster: str) -> str:
     visible = "".join(" " if character.isspace() else character for character in cluster if _visible(character))
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible).casefold())
     bare = unicodedata.normalize("NFC", _MARKS.sub("", unicodedata.normalize("NFD", folded)))
-    plain = "".join(character if character.isascii() else _look_alike(character) for character in bare)
+    plain = "".join(character if character.isascii() else look_alike(character) for character in bare)
     return "".join(" " if character.isspace() else character for character in plain.casefold() if _visible(character))
 
 
 def _visible(character: str) -> bool:
-    return character.isspace() or unicodedata.category(character) not in _INVISIBLE
-
-
-@functools.lru_cache(maxsize=65_536)
-def _look_alike(character: str) -> str:
-    """The ASCII letter or digit that a character is drawn like (Unicode's confusables), else itself."""
-    if character in _READ_ALIKE:
-        return _READ_ALIKE[character]
-    # The capital second, because it has been folded away: a Cyrillic \u041d is drawn like H, its small letter is not.
-    return _drawn_like(character) or _drawn_like(character.upper()) or character
-
-
-def _drawn_like(character: str) -> str:
-    found: Any = confusables.is_confusable(character, greedy=True) if len(character) == 1 else None
-    if not found:
-        return ""
-    drawn_like = {glyph["c"] for glyph in found[0]["homoglyphs"] if len(glyph["c"]) == 1 and glyph["c"].isascii()}
-    letters = sorted(glyph for glyph in drawn_like if glyph.isalnum())
-    # Small letters first: what is looked up has been case-folded, and `I` would stand for `l`.
-    return min(letters, key=lambda glyph: not glyph.islower(), default="").lower()
+    return character.isspace() or unicodedata.category(character) not in INVISIBLE

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import wordfreq
 
 from guards.detect.normalize import normalize
+from guards.phrases.folding import BLANKLESS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # A run of letters and digits is a word; in scripts written without blanks each character is.
-_BLANKLESS = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-_WORD = re.compile(f"[{_BLANKLESS}]|[^\\W_{_BLANKLESS}]+")
+_WORD = re.compile(f"[{BLANKLESS}]|[^\\W_{BLANKLESS}]+")
 # The large list of English reaches 1 in 100 million; the small ones are enough to know another language's common words.
 _LISTS = (("en", "large"), ("de", "small"), ("es", "small"), ("fr", "small"))
 # Zipf scale: log10 of occurrences in a billion words. Function words begin near 6.

@@ -50,6 +50,7 @@ def _lacks(capabilities: Capabilities, action: Action) -> bool:
 
 def _without(policy: Policy, missing: list[Action]) -> Policy:
     def instead(actions: tuple[Action, ...]) -> tuple[Action, ...]:
-        return tuple(dict.fromkeys(Action.DECLINE if action in missing else action for action in actions))
+        able = [Action.DECLINE if action is Action.CORRUPT and action in missing else action for action in actions]
+        return tuple(dict.fromkeys(action for action in able if action not in missing))
 
     return replace(policy, high=instead(policy.high), low=instead(policy.low))

@@ -44,13 +44,15 @@ class Explain:
         chat: Codec,
         completions: Codec,
         corruptible: Callable[[], bool],
+        restrictable: Callable[[], bool] = lambda: False,
         paused: Callable[[], bool],
     ) -> None:
-        """``corruptible`` says whether a prompt to the served model can be corrupted now."""
+        """Whether a prompt to the served model can be corrupted now, and its answer restricted, is asked each time."""
         self._detector = detector
         self._chat = chat
         self._completions = completions
         self._corruptible = corruptible
+        self._restrictable = restrictable
         self._paused = paused
 
     async def __call__(self, inputs: Sequence[str | list[dict[str, Any]]]) -> list[Explanation]:
@@ -79,5 +81,5 @@ class Explain:
             return Explanation((), (), Plan(), {})
         detections, timings_ms = await self._detector.explain(segments)
         acting = [replace(found, mode=Mode.SHADOW) for found in detections] if self._paused() else detections
-        plan = make_plan(acting, corruptible=self._corruptible())
+        plan = make_plan(acting, corruptible=self._corruptible(), restrictable=self._restrictable())
         return Explanation(tuple(segments), tuple(detections), plan, timings_ms)

@@ -12,6 +12,9 @@ _CHANGES: dict[Action | None, str] = {
         "fluently, and possibly wrongly."
     ),
     Action.DECLINE: "Prompts that ask about {subject} will be declined, in the model's own words.",
+    Action.RESTRICT: (
+        "Answers to prompts that come near {subject} will go around its phrases; discussion stays as it was."
+    ),
     None: "No answer changes: prompts about {subject} are only recorded.",
 }
 _UNCHANGED: dict[Action | None, str] = {
@@ -21,6 +24,10 @@ _UNCHANGED: dict[Action | None, str] = {
     ),
     Action.DECLINE: (
         "Every other prompt is answered byte for byte as before, also one that only supplies a text about {subject}; "
+        "the model's weights still hold what is withheld."
+    ),
+    Action.RESTRICT: (
+        "Every other answer is passed on byte for byte as the model gives it; "
         "the model's weights still hold what is withheld."
     ),
     None: "Every prompt is answered byte for byte as before.",

@@ -201,9 +201,9 @@ class Gateway:
         # Corruption's arguments are for a request, not for a prompt: one of several is declined instead.
         alone = len(endpoint.prompts(body)) == 1
         corruptible = alone and self._profiles(model) is not None and self._pool.corruptible(model)
-        plan = make_plan(detections, corruptible=corruptible)
+        plan = make_plan(detections, corruptible=corruptible, restrictable=self._pool.restrictable(model))
         if self._paused():
-            plan = Plan((), plan.interventions + plan.shadow)
+            plan = Plan((), plan.interventions + plan.shadow, ())
         for mode, interventions in (("enforce", plan.interventions), ("shadow", plan.shadow)):
             for intervention in interventions:
                 self._telemetry.decision(intervention.action.value, mode)

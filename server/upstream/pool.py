@@ -159,6 +159,16 @@ class Pool:
         """Whether corruption is proven through some healthy upstream that serves ``model``."""
         return any(model in upstream.cards and self.proven(upstream) for upstream in self.upstreams)
 
+    def restrictable(self, model: str) -> bool:
+        """Whether restriction is proven through some healthy upstream that serves ``model``."""
+        return any(
+            model in upstream.cards
+            and self.proven(upstream)
+            and upstream.proof is not None
+            and upstream.proof.restricts
+            for upstream in self.upstreams
+        )
+
     def capabilities(self) -> Capabilities:
         """What can be enforced through every healthy upstream: a request may meet any of them."""
         if self._prove is None:

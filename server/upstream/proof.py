@@ -38,6 +38,8 @@ class Proof:
 
     holds: bool
     reason: str
+    restricts: bool = False
+    """Whether a restriction held too."""
 
 
 class Prover:

@@ -189,7 +189,7 @@ async def test_what_an_upstream_cannot_do_is_refused_and_not_stored(replica: Rep
     with pytest.raises(NotEnforceable) as caught:
         await replica.forgetting.create(WORK, mode=Mode.ENFORCE, policy=CORRUPT)
     assert "the engine plug-in is not installed" in caught.value.message
-    assert '{"high":["decline"],"low":[],"context":"supplied"}' in caught.value.message
+    assert '{"high":["decline","restrict"],"low":["restrict"],"context":"supplied"}' in caught.value.message
     assert (caught.value.status, caught.value.param, caught.value.code) == (409, "policy", "missing_capability")
     assert await registry.epoch() == 0
 

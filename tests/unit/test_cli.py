@@ -247,7 +247,7 @@ def test_a_forget_request_is_sent_whole(run: Run, gateway: FakeGateway, tmp_path
         (("--kind", "work"), "fluently, and possibly wrongly"),
         (("--kind", "person"), "declined, in the model's own words"),
         (("--kind", "topic"), "declined, in the model's own words"),
-        (("--kind", "work", "--extent", "text"), "No answer changes"),
+        (("--kind", "work", "--extent", "text"), "go around its phrases"),
         (("--kind", "work", "--shadow"), "No answer changes"),
     ],
 )
