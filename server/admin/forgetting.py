@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from server.admin.compilation import Compilation
 from server.admin.enforceability import require_enforceable
 from server.admin.replica import Replica
 from server.errors import BadRequest, Conflict, Unavailable
+from server.periodic import Periodic
 from server.registry import lifecycle
 from server.registry.database import DATABASE_ERRORS
 from server.registry.lifecycle import State
@@ -88,8 +88,7 @@ class Forgetting:
         self.replica = Replica(
             registry, detector, self._compilation.compiled, encoder=encoder, poll_interval=poll_interval
         )
-        self._poll_interval = poll_interval
-        self._task: asyncio.Task[None] | None = None
+        self._adopting = Periodic("adopting what waits", self._adopt, poll_interval)
 
     @property
     def paused(self) -> bool:
@@ -120,14 +119,11 @@ class Forgetting:
         await self.replica.start()
         for request_id, version in list(self.replica.waiting):
             self._compilation.begin(request_id, version, self.replica)
-        self._task = asyncio.create_task(self._adopt_forever(), name="adopt-waiting")
+        self._adopting.start()
 
     async def close(self) -> None:
         """Stop. What is waiting stays stored."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._adopting.close()
         await self._compilation.close()
         await self.replica.close()
 
@@ -256,13 +252,11 @@ class Forgetting:
         except DATABASE_ERRORS as error:
             _log.warning("a committed change is not applied here yet: %s", type(error).__name__)
 
-    async def _adopt_forever(self) -> None:
-        while True:
-            await asyncio.sleep(self._poll_interval)
-            due = time.monotonic() - self._adopt_after
-            for (request_id, version), since in list(self.replica.waiting.items()):
-                if since < due:
-                    self._compilation.begin(request_id, version, self.replica)
+    async def _adopt(self) -> None:
+        due = time.monotonic() - self._adopt_after
+        for (request_id, version), since in list(self.replica.waiting.items()):
+            if since < due:
+                self._compilation.begin(request_id, version, self.replica)
 
     async def _verdicts(self, request_id: str, corrections: Iterable[Correction]) -> list[Verdict]:
         verdicts = []

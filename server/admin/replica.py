@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
+from server.periodic import Periodic
 from server.registry.database import DATABASE_ERRORS
 
 if TYPE_CHECKING:
@@ -56,9 +56,8 @@ class Replica:
         self._detector = detector
         self._recompile = recompile
         self._encoder = encoder
-        self._poll_interval = poll_interval
         self._following = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
+        self._polling = Periodic("following the registry", self._follow, poll_interval)
         self._fault = ""
         self.epoch = 0
         """The registry's epoch that this replica's detector has applied."""
@@ -72,15 +71,11 @@ class Replica:
     async def start(self) -> None:
         """Apply all that is live, then keep following."""
         await self.catch_up()
-        self._task = asyncio.create_task(self._follow(), name="registry-poll")
+        self._polling.start()
 
     async def close(self) -> None:
         """Stop following."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await self._polling.close()
 
     async def catch_up(self) -> None:
         """Apply every change that is committed by now.
@@ -123,15 +118,13 @@ class Replica:
             self.waiting.setdefault((change.request_id, change.pending_version), time.monotonic())
 
     async def _follow(self) -> None:
-        while True:
-            await asyncio.sleep(self._poll_interval)
-            try:
-                await self.catch_up()
-            except DATABASE_ERRORS as error:
-                # The scopes already applied stay in force; ready stays, as long as staleness has no limit.
-                _log.warning("the registry cannot be read: %s", type(error).__name__)
-            except Exception as error:
-                self._report(f"a change cannot be applied ({type(error).__name__})")
+        try:
+            await self.catch_up()
+        except DATABASE_ERRORS:
+            # The scopes already applied stay in force; ready stays, as long as staleness has no limit.
+            raise
+        except Exception as error:
+            self._report(f"a change cannot be applied ({type(error).__name__})")
 
     def _report(self, fault: str) -> None:
         if fault and fault != self._fault:

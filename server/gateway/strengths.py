@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from guards.act.corruption import cache_salt
 from server.admin.jobs import job
 from server.gateway.placement import Target, corruption_args
-from server.registry.database import DATABASE_ERRORS
-from server.upstream.client import UpstreamError
+from server.periodic import Periodic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +34,7 @@ class Strengths:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._profiles: dict[str, CorruptionProfile] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._watching: Periodic | None = None
 
     def get(self, model: str) -> CorruptionProfile | None:
         """The profile of a served model, if its sweep has run."""
@@ -44,32 +43,26 @@ class Strengths:
     async def start(self, pool: Pool, renderer: Renderer | None, salt_key: bytes, *, poll_interval: float) -> None:
         """Read the known profiles; in the background, sweep every served model that has none."""
         await self._read()
-        self._task = asyncio.create_task(self._watch(pool, renderer, salt_key, poll_interval), name="strengths")
+        work = partial(self._sweep_missing, pool, renderer, salt_key)
+        self._watching = Periodic("the corruption sweep", work, poll_interval, at_once=True)
+        self._watching.start()
 
     async def close(self) -> None:
         """Stop. A sweep under way is lost and starts anew next time."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        if self._watching is not None:
+            await self._watching.close()
 
     async def _read(self) -> None:
         self._profiles = {profile.model: profile for profile in await self._registry.corruption_profiles()}
 
-    async def _watch(self, pool: Pool, renderer: Renderer | None, salt_key: bytes, poll_interval: float) -> None:
-        while True:
-            missing = [model for model in pool.models() if model not in self._profiles]
-            try:
-                if missing:
-                    await self._read()  # another replica may have swept it meanwhile
-                for model in missing:
-                    upstream = next((found for found in pool.upstreams if pool.proven(found)), None)
-                    if model not in self._profiles and upstream is not None and model in upstream.cards:
-                        await self._sweep(model, Interview(pool, upstream, renderer, salt_key, model))
-            except (UpstreamError, *DATABASE_ERRORS) as error:
-                log.warning("the corruption sweep stopped, and is tried again: %s", type(error).__name__)
-            await asyncio.sleep(poll_interval)
+    async def _sweep_missing(self, pool: Pool, renderer: Renderer | None, salt_key: bytes) -> None:
+        missing = [model for model in pool.models() if model not in self._profiles]
+        if missing:
+            await self._read()  # another replica may have swept it meanwhile
+        for model in missing:
+            upstream = next((found for found in pool.upstreams if pool.proven(found)), None)
+            if model not in self._profiles and upstream is not None and model in upstream.cards:
+                await self._sweep(model, Interview(pool, upstream, renderer, salt_key, model))
 
     async def _sweep(self, model: str, interview: Interview) -> None:
         log.info("sweeping the corruption strength of a newly served model; its prompts are declined meanwhile")

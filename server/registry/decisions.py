@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections import OrderedDict, deque
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -14,13 +13,12 @@ from sqlalchemy import delete, func, insert, select
 
 from guards.plan import Band
 from guards.scope import Action, Mode
+from server.periodic import Periodic
 from server.registry.database import DATABASE_ERRORS
 from server.registry.tables import decisions
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
-
-_log = logging.getLogger(__name__)
 
 _BATCH: Final = 500
 
@@ -85,24 +83,18 @@ class DecisionLog:
         self._recent_limit = min(recent, retention)
         self._queue: deque[Decision] = deque()
         self._queue_limit = queue_limit
-        self._interval = interval
         self._flushing = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
-        self._failing = False
+        self._writing = Periodic("writing decisions", self.flush, interval)
         self.dropped = 0
         """Decisions that never reached the database because its queue was full."""
 
     def start(self) -> None:
         """Start writing."""
-        self._task = asyncio.create_task(self._write_forever(), name="decision-log")
+        self._writing.start()
 
     async def close(self) -> None:
         """Write what is queued, then stop."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await self._writing.close()
         with contextlib.suppress(*DATABASE_ERRORS):
             await self.flush()
 
@@ -143,18 +135,6 @@ class DecisionLog:
                     await connection.execute(delete(decisions).where(decisions.c.number <= newest - self._retention))
                 for _ in batch:
                     self._queue.popleft()
-
-    async def _write_forever(self) -> None:
-        while True:
-            await asyncio.sleep(self._interval)
-            try:
-                await self.flush()
-            except DATABASE_ERRORS as error:
-                if not self._failing:
-                    _log.warning("decisions cannot be written (%s), %d wait", type(error).__name__, len(self._queue))
-                self._failing = True
-            else:
-                self._failing = False
 
 
 def _from_json(body: dict[str, Any]) -> Decision:

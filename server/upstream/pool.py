@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -13,6 +13,7 @@ from yarl import URL
 
 from server.api.models import no_such_model, public_cards
 from server.errors import Unavailable
+from server.periodic import Periodic
 from server.upstream.capabilities import Capabilities
 from server.upstream.client import UpstreamError
 
@@ -77,24 +78,22 @@ class Pool:
         self.client = client
         self.upstreams = tuple(Upstream(url) for url in urls)
         self._telemetry = telemetry
-        self._probe_interval = probe_interval
         self._proof_interval = proof_interval
         self._prove = prove
-        self._tasks: list[asyncio.Task[None]] = []
+        self._probes = [
+            Periodic("probing an upstream", partial(self.probe, upstream), probe_interval)
+            for upstream in self.upstreams
+        ]
 
     async def start(self) -> None:
         """Probe every upstream once, then go on in the background."""
         await asyncio.gather(*map(self.probe, self.upstreams))
-        self._tasks = [asyncio.create_task(self._watch(upstream)) for upstream in self.upstreams]
+        for probe in self._probes:
+            probe.start()
 
     async def close(self) -> None:
         """Stop probing."""
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with suppress(asyncio.CancelledError):
-                await task
-        self._tasks = []
+        await asyncio.gather(*(probe.close() for probe in self._probes))
 
     @property
     def healthy(self) -> bool:
@@ -218,11 +217,6 @@ class Pool:
                 proof.reason,
             )
         self._report(upstream)
-
-    async def _watch(self, upstream: Upstream) -> None:
-        while True:
-            await asyncio.sleep(self._probe_interval)
-            await self.probe(upstream)
 
     def _set_healthy(self, upstream: Upstream, *, healthy: bool) -> None:
         if upstream.healthy != healthy:
