@@ -35,7 +35,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-class Gateway:
+class Servers:
     """The data plane and, on a port of its own where one is set, the admin API."""
 
     def __init__(self, servers: list[tuple[_Server, socket.socket]], loading: Awaitable[None]) -> None:
@@ -73,8 +73,8 @@ class Gateway:
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Gateway]:
-    """The gateway of these settings, listening.
+async def running(settings: Settings) -> AsyncIterator[Servers]:
+    """The servers of a gateway with these settings, listening.
 
     Raises:
         CliError: a port is taken.
@@ -87,7 +87,7 @@ async def running(settings: Settings) -> AsyncIterator[Gateway]:
         if own_admin_port(settings):
             admin = listen(settings.host, own_admin_port(settings), "UNREMEMBER_ADMIN_PORT")
             servers.append((_server(module.create_admin_app(app)), admin))
-        gateway = Gateway(servers, module.started(app))
+        gateway = Servers(servers, module.started(app))
         try:
             yield gateway
         finally:
