@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import orjson
+
+from server.api.splice import members, spliced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from server.api.splice import Value
+
 _EVENT_END: Final = b"\n\n"
 _DATA: Final = b"data: "
-_SPACES: Final = frozenset(" \t\n\r")
-_DECODER: Final = json.JSONDecoder()
 
 # vLLM reports an error inside a stream as an event. After an intervention it may speak of what the
 # gateway sent, which is not the client's affair.
@@ -39,80 +40,38 @@ class Usage:
     def whole(self, body: bytes) -> bytes:
         """A JSON answer with its usage corrected. Raises ValueError if it is no JSON object."""
         text = body.decode()
-        members = _members(text, _space(text, 0))
-        return self._corrected(text, members, sum(self._counts)).encode()
+        return self._corrected(text, members(text), sum(self._counts)).encode()
 
     def event(self, event: bytes) -> bytes:
         """An event of a stream, without its end, with its usage corrected. Raises ValueError as ``whole`` does."""
         if not (event.startswith(_DATA) and (b'"usage"' in event or b'"error"' in event)):
             return event
         text = event.decode()
-        members = _members(text, _space(text, len(_DATA)))
-        if "error" in members:
+        chunk = members(text, len(_DATA))
+        if "error" in chunk:
             return _DATA + _BROKEN
         # A running count belongs to the chunk's prompt, the final one to all of them (vLLM 0.32).
-        choices = members["choices"].value if "choices" in members else None
+        choices = chunk["choices"].value if "choices" in chunk else None
         count = self._counts_of(choices[0]["index"]) if choices else sum(self._counts)
-        return self._corrected(text, members, count).encode()
+        return self._corrected(text, chunk, count).encode()
 
     def _counts_of(self, index: int) -> int:
         return self._counts[min(index // self._choices, len(self._counts) - 1)]
 
-    def _corrected(self, text: str, members: Mapping[str, _Member], count: int) -> str:
-        usage = members.get("usage")
+    def _corrected(self, text: str, answer: Mapping[str, Value], count: int) -> str:
+        usage = answer.get("usage")
         if usage is None or not isinstance(usage.value, dict):
             return text
-        figures = _members(text, usage.start)
+        figures = members(text, usage.start)
         new = {"prompt_tokens": count, "total_tokens": count + (usage.value.get("completion_tokens") or 0)}
-        edits = [(figures[name], figure) for name, figure in new.items() if name in figures]
+        edits = [(figures[name], str(figure)) for name, figure in new.items() if name in figures]
         details = figures.get("prompt_tokens_details")
         if details is not None and isinstance(details.value, dict):
-            cached = _members(text, details.start).get("cached_tokens")
+            cached = members(text, details.start).get("cached_tokens")
             if cached is not None and isinstance(cached.value, int):
                 # The changed prompt's cache, as far as it could be the client's own.
-                edits.append((cached, min(cached.value, max(count - 1, 0))))
-        for member, figure in sorted(edits, key=lambda edit: edit[0].start, reverse=True):
-            text = f"{text[: member.start]}{figure}{text[member.end :]}"
-        return text
-
-
-class _Member(NamedTuple):
-    """A member of a JSON object: its value, and where in the text that stands."""
-
-    value: Any
-    start: int
-    end: int
-
-
-def _members(text: str, at: int) -> dict[str, _Member]:
-    """The members of the JSON object that begins at ``at``, by name.
-
-    vLLM writes answers with two serialisers that print floats and escapes each in its own way. Written
-    anew, an answer would show that it was; so figures are exchanged in the text itself.
-    """
-    found: dict[str, _Member] = {}
-    try:
-        if text[at] != "{":
-            raise ValueError("not a JSON object")
-        at = _space(text, at + 1)
-        while text[at] != "}":
-            name, at = _DECODER.raw_decode(text, at)
-            start = _space(text, _space(text, at) + 1)  # past the colon
-            value, at = _DECODER.raw_decode(text, start)
-            found[name] = _Member(value, start, at)
-            at = _space(text, at)
-            if text[at] == ",":
-                at = _space(text, at + 1)
-    except IndexError:
-        raise ValueError("the JSON object does not end") from None
-    return found
-
-
-def _space(text: str, at: int) -> int:
-    """The first place from ``at`` on that is no white space."""
-    while text[at : at + 1] in _SPACES:
-        at += 1
-    return at
+                edits.append((cached, str(min(cached.value, max(count - 1, 0)))))
+        return spliced(text, edits)
 
 
 class EventSplitter:
