@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from guards.act.decline import Form
 from guards.plan import Role, Segment
@@ -10,10 +10,18 @@ from server.api import fields as f
 from server.api import sampling
 from server.api.endpoint import NO_TEXTS, Endpoint, Limits, check_length
 from server.api.fields import FieldRules
+from server.api.reading import (
+    Parts,
+    check_template_kwargs,
+    read_template_kwargs,
+    read_tools,
+    speaks,
+    template_kwargs,
+)
 from server.errors import BadRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from server.api.body import Body, Path
 
@@ -47,13 +55,10 @@ _REFUSED: Final = sampling.REFUSED | {
     "mm_processor_kwargs": f.OPAQUE,
 }
 
-# Names under which a template is given the conversation itself, or is replaced.
-_TEMPLATE_NAMES: Final = ("chat_template", "conversation", "documents", "messages", "tokenize", "tools")
-
 _MESSAGE: Final = {
     "annotations": f.LIST,
     "audio": f.OBJECT,
-    "content": f.Type("a string or an array", lambda value: isinstance(value, str | list)),
+    "content": f.STRING_OR_LIST,
     "function_call": f.OBJECT,
     "name": f.STRING,
     "reasoning": f.STRING,
@@ -65,8 +70,7 @@ _MESSAGE: Final = {
     "tools": f.OBJECTS,
 }
 
-# Content parts that are text, and the field that holds it. A template may print any other field of a
-# part (vLLM passes those it does not know), so none but these are let through.
+# Content parts that are text, and the field that holds it.
 _TEXT_PARTS: Final = {
     "input_text": "text",
     "output_text": "text",
@@ -90,15 +94,14 @@ class ChatCompletions(Endpoint):
         extra = limits.extra_fields
         self.rules = FieldRules(_ALLOWED, _REFUSED, extra=extra)
         self._message_rules = FieldRules(_MESSAGE, {"prompt_embeds": f.OPAQUE}, extra=extra, prefix="messages.")
-        self._part_rules = {
-            kind: FieldRules(
-                {"type": f.STRING, field: f.STRING} | ({"closed": f.BOOLEAN} if kind == "thinking" else {}),
-                {},
-                extra=extra,
-                prefix="messages.content.",
-            )
-            for kind, field in _TEXT_PARTS.items()
-        }
+        self._parts = Parts(
+            _TEXT_PARTS,
+            {"thinking": {"closed": f.BOOLEAN}},
+            extra=extra,
+            prefix="messages.content.",
+            limit=limits.max_messages,
+            strings=True,
+        )
         self._max_messages = limits.max_messages
 
     def check(self, body: Body) -> None:
@@ -112,45 +115,23 @@ class ChatCompletions(Endpoint):
         for index, tool in enumerate(body.get("tools") or ()):
             if not isinstance(tool.get("function"), dict):
                 raise BadRequest(f"`tools[{index}].function` must be an object.", param=f"tools[{index}].function")
-        for name in body.get("chat_template_kwargs") or ():
-            if name in _TEMPLATE_NAMES:
-                param = f"chat_template_kwargs.{name}"
-                raise BadRequest(f"`{param}` is not accepted: {f.TEMPLATE}.", param=param, code="field_not_accepted")
+        check_template_kwargs(body)
 
     def _check_message(self, message: Body, at: str) -> None:
         self._message_rules.check(message, at)
         if not message.get("role"):
             raise BadRequest(f"`{at}role` must be a string.", param=f"{at}role")
-        content = message.get("content")
-        if isinstance(content, list):
-            check_length(content, self._max_messages, f"{at}content")
-            for index, part in enumerate(content):
-                self._check_part(part, f"{at}content[{index}]")
-
-    def _check_part(self, part: object, at: str) -> None:
-        if isinstance(part, str):
-            return
-        if not isinstance(part, dict):
-            raise BadRequest(f"`{at}` must be a string or an object.", param=at)
-        kind = part.get("type")
-        rules = self._part_rules.get(kind) if isinstance(kind, str) else None
-        if rules is None or not isinstance(kind, str):
-            shown = f"`{kind[:40]}`" if isinstance(kind, str) else "a part without a type"
-            raise BadRequest(
-                f"`{at}.type`: {shown} is not accepted; only text can be read by the gateway "
-                f"({', '.join(sorted(_TEXT_PARTS))}).",
-                param=f"{at}.type",
-                code="field_not_accepted",
-            )
-        rules.check(part, f"{at}.")
-        if not isinstance(part.get(_TEXT_PARTS[kind]), str):
-            raise BadRequest(f"`{at}.{_TEXT_PARTS[kind]}` must be a string.", param=f"{at}.{_TEXT_PARTS[kind]}")
+        if isinstance(message.get("content"), list):
+            self._parts.check(message["content"], f"{at}content")
 
     def read(self, body: Body, decoded: Mapping[Path, str] = NO_TEXTS) -> list[Segment]:
         messages: list[Body] = body["messages"]
         last = len(messages) - 1
         # Where no user says anything, whatever else the model is given is the question.
-        asked = any(message["role"] not in _SUPPLYING_ROLES and _speaks(message) for message in messages)
+        asked = any(
+            message["role"] not in _SUPPLYING_ROLES and speaks(self._parts.texts(message.get("content"), ()))
+            for message in messages
+        )
         context_role = Role.SUPPLIES if asked else Role.ASKS
         segments: list[Segment] = []
         for index, message in enumerate(messages):
@@ -158,35 +139,17 @@ class ChatCompletions(Endpoint):
             begun = index == last and message["role"] == "assistant"
             supplies = asked and message["role"] in _SUPPLYING_ROLES and not begun
             role = Role.SUPPLIES if supplies else Role.ASKS
-            self._read_message(message, ("messages", index), role, segments)
+            segments += self._read_message(message, ("messages", index), role)
             segments.append(Segment(("messages", index, "name"), message.get("name") or "", context_role))
-        _read_tools(body.get("tools"), ("tools",), segments)
-        _read_tools(body.get("functions"), ("functions",), segments)
+        segments += read_tools(body.get("tools"), ("tools",))
+        segments += read_tools(body.get("functions"), ("functions",))
         for index, document in enumerate(body.get("documents") or ()):
             segments += [Segment(("documents", index, key), text, context_role) for key, text in document.items()]
-        for name, value in (body.get("chat_template_kwargs") or {}).items():
-            # A template may print any of them into the prompt, in any place.
-            if isinstance(value, str):
-                segments.append(Segment(("chat_template_kwargs", name), value, Role.ASKS))
+        segments += read_template_kwargs(body)
         return [segment for segment in segments if segment.text]
 
-    def _read_message(self, message: Body, path: Path, role: Role, segments: list[Segment]) -> None:
-        content = message.get("content")
-        if isinstance(content, str):
-            segments.append(Segment((*path, "content"), content, role))
-        elif content:
-            texts = []
-            for index, part in enumerate(content):
-                if isinstance(part, str):
-                    segments.append(Segment((*path, "content", index), part, role))
-                    texts.append(part)
-                else:
-                    field = _TEXT_PARTS[part["type"]]
-                    segments.append(Segment((*path, "content", index, field), part[field], role))
-                    texts.append(part[field])
-            if len(texts) > 1 and role is Role.ASKS:
-                # The parts reach the model as one text, so a question may be cut up between them.
-                segments.append(Segment((*path, "content"), "\n".join(texts), role))
+    def _read_message(self, message: Body, path: Path, role: Role) -> list[Segment]:
+        segments = self._parts.read(message.get("content"), (*path, "content"), role)
         segments += [Segment((*path, name), message.get(name) or "", role) for name in _SPOKEN_FIELDS]
         for index, call in enumerate(message.get("tool_calls") or ()):
             function = call.get("function")
@@ -195,17 +158,12 @@ class ChatCompletions(Endpoint):
                     if isinstance(text := function.get(name), str):
                         at = (*path, "tool_calls", index, "function", name)
                         segments.append(Segment(at, text, role))
-        _read_tools(message.get("tools"), (*path, "tools"), segments)
+        return segments + read_tools(message.get("tools"), (*path, "tools"))
 
     def prompts(self, body: Body) -> list[Body | list[int]]:
         request: Body = {name: body[name] for name in _TOKENIZED if body.get(name) is not None}
         # `/tokenize` does not know these fields of a chat; vLLM hands them to the template as here.
-        kwargs = dict(body.get("chat_template_kwargs") or {})
-        if effort := body.get("reasoning_effort"):
-            kwargs.setdefault("enable_thinking", effort != "none")
-            kwargs["reasoning_effort"] = effort
-        if body.get("documents"):
-            kwargs["documents"] = body["documents"]
+        kwargs = template_kwargs(body, body.get("reasoning_effort"), documents=body.get("documents"))
         if kwargs:
             request["chat_template_kwargs"] = kwargs
         return [request]
@@ -238,29 +196,3 @@ _TOKENIZED: Final = (
     "continue_final_message",
     "tools",
 )
-
-
-def _speaks(message: Body) -> bool:
-    """Whether a message's content has a letter or a digit in it."""
-    content = message.get("content") or ()
-    parts = [content] if isinstance(content, str) else content
-    texts = (part if isinstance(part, str) else part[_TEXT_PARTS[part["type"]]] for part in parts)
-    return any(character.isalnum() for text in texts for character in text)
-
-
-def _read_tools(tools: list[Any] | None, path: Path, segments: list[Segment]) -> None:
-    for index, tool in enumerate(tools or ()):
-        segments += [Segment((*path, index, *at), text, Role.SUPPLIES) for at, text in _descriptions(tool, ()) if text]
-
-
-def _descriptions(value: object, path: Path) -> Iterator[tuple[Path, str]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if isinstance(item, str):
-                if key in ("description", "name"):
-                    yield (*path, key), item
-            else:
-                yield from _descriptions(item, (*path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _descriptions(item, (*path, index))
