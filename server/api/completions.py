@@ -8,13 +8,15 @@ from guards.act.decline import Form
 from guards.plan import Role, Segment
 from server.api import fields as f
 from server.api import sampling
-from server.api.endpoint import NO_TEXTS, Endpoint, Limits, check_length
+from server.api.chunks import COMPLETION, Choices, Chunks
+from server.api.endpoint import MOST_ALTERNATIVES, NO_TEXTS, Endpoint, Limits, check_length
 from server.api.fields import FieldRules
 from server.errors import BadRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from server.api.answer import Answer, AnswerStream
     from server.api.body import Body, Path
 
 
@@ -101,3 +103,34 @@ class Completions(Endpoint):
 
     def limit_output(self, body: Body, limit: int) -> Body:
         return body if (self.max_output(body) or 0) <= limit else body | {"max_tokens": limit}
+
+    def stream(self, body: Body) -> AnswerStream:
+        return Chunks(COMPLETION)
+
+    def answer(self, raw: bytes) -> Answer:
+        return Choices(raw, COMPLETION)
+
+    def alone(self, body: Body, choice: int) -> Body:
+        return body | {"prompt": self._prompt_of(body, choice), "n": 1}
+
+    def resumed(self, body: Body, text: str) -> Body | None:
+        if not text:
+            return body
+        prompt = body["prompt"]
+        return body | {"prompt": prompt + text} if isinstance(prompt, str) else None
+
+    def begun(self, body: Body, choice: int) -> str:
+        prompt = self._prompt_of(body, choice)
+        return prompt if isinstance(prompt, str) else ""
+
+    def with_spare(self, body: Body, spare: int) -> tuple[Body, int | None]:
+        wanted = body.get("logprobs")
+        if not wanted or wanted < 0:
+            return body, None
+        return body | {"logprobs": min(int(wanted) + spare, MOST_ALTERNATIVES)}, int(wanted)
+
+    def _prompt_of(self, body: Body, choice: int) -> str | list[int]:
+        prompt = body["prompt"]
+        if isinstance(prompt, str) or _is_token(prompt[0]):
+            return prompt  # type: ignore[no-any-return]
+        return prompt[choice // self.choices(body)]  # type: ignore[no-any-return]

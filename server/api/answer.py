@@ -1,0 +1,105 @@
+"""How texts stand in an answer, whole or streamed: what the watch reads, and what a rollback writes.
+
+Each endpoint's codec has a form of its own; the watch and the rollback know only what stands here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+TEXT: Final = "text"
+"""The channel of an answer's text: the only one that a continuation can go on from."""
+REASONING: Final = "reasoning"
+TOKENS: Final = "tokens"
+"""The texts of tokens as log-probabilities list them. They may run ahead of the text that they make."""
+TOOL: Final = "tool"
+"""Prefix of the channels of tool calls: each name, and each call's arguments, is one."""
+
+Forbidden: TypeAlias = Callable[[int, str, str], bool]
+"""Whether a token may not be shown as an alternative: by choice, the tokens before it in the same event, and it."""
+
+
+class Piece(NamedTuple):
+    """Some more text of one channel of one choice."""
+
+    choice: int
+    channel: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A server-sent event of an answer, without its end."""
+
+    raw: bytes
+    pieces: tuple[Piece, ...] = ()
+    """Only text that is new: an event that repeats what came before has none."""
+    ended: tuple[int, ...] = ()
+    """The choices that get no more pieces after this event; it must not leave before they are judged to their end."""
+    closing: bool = False
+    """Whether it belongs to the end of the answer as a whole: usage, ``[DONE]``. Comes after all choices."""
+    failed: bool = False
+    """Whether it reports that the generation failed."""
+    alternatives: bool = False
+    """Whether it shows alternatives to its tokens."""
+
+
+class AnswerStream(ABC):
+    """One streamed answer. Remembers what identifies it, for events that must be written as if they were its own."""
+
+    @abstractmethod
+    def read(self, raw: bytes) -> Event:
+        """What an upstream's event holds. Raises ValueError if it has an unknown form."""
+
+    @abstractmethod
+    def roll_back(self, choice: int, out: Mapping[str, str], tokens: int) -> None:
+        """A choice is to go on otherwise. ``out`` is all its text that has left, by channel, of ``tokens`` tokens."""
+
+    @abstractmethod
+    def adopt(self, raw: bytes, choice: int, *, stop: bool = False) -> list[bytes]:
+        """An event of a continuation of ``choice`` (there: choice 0) as events of this stream; none to leave it out.
+
+        Only events with pieces, or that end the choice, are given. With ``stop`` set, one that ends the
+        continuation ends the choice as an ordinary stop, with no more text.
+        """
+
+    @abstractmethod
+    def close(self, raw: bytes) -> bytes:
+        """A continuation's closing event as one of this stream."""
+
+    @abstractmethod
+    def strike(self, raw: bytes, forbidden: Forbidden, limit: int | None) -> bytes:
+        """An event without forbidden alternatives, and with at most ``limit`` for each token."""
+
+
+class Answer(ABC):
+    """One whole answer."""
+
+    raw: bytes
+
+    @abstractmethod
+    def pieces(self) -> Sequence[Piece]:
+        """Every text in it, each channel of each choice as one piece."""
+
+    @abstractmethod
+    def replace(self, choice: int, other: Answer) -> Answer:
+        """With a choice exchanged for the only one of ``other``."""
+
+    @abstractmethod
+    def cut(self, choice: int, length: int) -> Answer:
+        """With a choice's text ended as an ordinary stop after ``length`` characters, and nothing else in it."""
+
+    @abstractmethod
+    def strike(self, forbidden: Forbidden, limit: int | None) -> Answer:
+        """Without forbidden alternatives to its tokens, and with at most ``limit`` for each."""
+
+    @property
+    @abstractmethod
+    def completion_tokens(self) -> int:
+        """Tokens generated, by its own account; 0 if it gives none."""
