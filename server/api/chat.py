@@ -8,7 +8,8 @@ from guards.act.decline import Form
 from guards.plan import Role, Segment
 from server.api import fields as f
 from server.api import sampling
-from server.api.endpoint import NO_TEXTS, Endpoint, Limits, check_length
+from server.api.chunks import CHAT, Choices, Chunks
+from server.api.endpoint import MOST_ALTERNATIVES, NO_TEXTS, Endpoint, Limits, check_length
 from server.api.fields import FieldRules
 from server.api.reading import (
     Parts,
@@ -23,6 +24,7 @@ from server.errors import BadRequest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from server.api.answer import Answer, AnswerStream
     from server.api.body import Body, Path
 
 _ALLOWED: Final = sampling.ALLOWED | {
@@ -174,7 +176,7 @@ class ChatCompletions(Endpoint):
             return Form.PREFILL
         return Form.QUESTION
 
-    def neutral(self, body: Body, path: Path, text: str) -> str:
+    def neutral(self, body: Body, path: Path, text: str) -> object:
         # vLLM parses the arguments of a tool call before its template prints them.
         return "{}" if path[-1] == "arguments" else super().neutral(body, path, text)
 
@@ -186,6 +188,41 @@ class ChatCompletions(Endpoint):
     def limit_output(self, body: Body, limit: int) -> Body:
         given = self.max_output(body)
         return body if given is not None and given <= limit else body | {"max_completion_tokens": limit}
+
+    def stream(self, body: Body) -> AnswerStream:
+        return Chunks(CHAT)
+
+    def answer(self, raw: bytes) -> Answer:
+        return Choices(raw, CHAT)
+
+    def alone(self, body: Body, choice: int) -> Body:
+        return body | {"n": 1}
+
+    def resumed(self, body: Body, text: str) -> Body | None:
+        if not text:
+            return body
+        messages = list(body["messages"])
+        if body.get("continue_final_message"):
+            last = messages.pop()
+            if not isinstance(last.get("content"), str):
+                return None
+            text = last["content"] + text
+        going_on = {"continue_final_message": True, "add_generation_prompt": False}
+        return body | {"messages": [*messages, {"role": "assistant", "content": text}], **going_on}
+
+    def continues(self, body: Body) -> bool:
+        return super().continues(body) and body.get("tool_choice") in (None, "auto", "none")
+
+    def begun(self, body: Body, choice: int) -> str:
+        last = body["messages"][-1]
+        content = last.get("content") if last["role"] == "assistant" else None
+        return content if isinstance(content, str) else ""
+
+    def with_spare(self, body: Body, spare: int) -> tuple[Body, int | None]:
+        wanted = body.get("top_logprobs")
+        if not body.get("logprobs") or not wanted or wanted < 0:
+            return body, None
+        return body | {"top_logprobs": min(int(wanted) + spare, MOST_ALTERNATIVES)}, int(wanted)
 
 
 _TOKENIZED: Final = (

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 from guards.act.decline import neutral_text
 from server.errors import BadRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from guards.act.decline import Form
     from guards.plan import Segment
+    from server.api.answer import Answer, AnswerStream
     from server.api.body import Body, Path
 
+Rendering: TypeAlias = Callable[[dict[str, Any]], dict[str, Any] | list[int]]
+"""From a body to what asks the upstream's ``/tokenize`` for its only prompt, or to the prompt's tokens."""
+
 NO_TEXTS: Final[Mapping[Path, str]] = MappingProxyType({})
+
+MOST_ALTERNATIVES: Final = 20
+"""Alternatives to a token that vLLM gives at most, if it is not started otherwise (``--max-logprobs``)."""
+
+# Fields that bind an answer's form, and those that may list what it is to be chosen from.
+_STRUCTURED: Final = ("response_format", "structured_outputs")
+_SCHEMAS: Final = (*_STRUCTURED, "functions", "tools")
+_LISTS: Final = ("choice", "const", "enum")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +72,19 @@ class Endpoint(ABC):
     def prompts(self, body: Body) -> list[Body | list[int]]:
         """For each prompt in the body, what asks the upstream's ``/tokenize`` for it, or its tokens."""
 
+    def renderings(self, body: Body) -> Sequence[Rendering]:
+        """In what ways the upstream may render the only prompt, where that hangs on its template."""
+        return [lambda changed: self.prompts(changed)[0]]
+
+    def counting(self, body: Body) -> tuple[str, Body] | None:
+        """Route and question that tell the number of tokens in the only prompt, where there are several renderings."""
+        return None
+
     @abstractmethod
     def form(self, body: Body, path: Path) -> Form:
         """How the text at ``path`` asks."""
 
-    def neutral(self, body: Body, path: Path, text: str) -> str:
+    def neutral(self, body: Body, path: Path, text: str) -> object:
         """What stands at ``path`` instead of ``text``, the answer to which is withheld."""
         return neutral_text(text, self.form(body, path))
 
@@ -75,8 +96,60 @@ class Endpoint(ABC):
     def limit_output(self, body: Body, limit: int) -> Body:
         """The body with at most ``limit`` tokens to answer."""
 
+    def choices(self, body: Body) -> int:
+        """Choices for each prompt."""
+        return int(body.get("n") or 1)
+
+    def stream(self, body: Body) -> AnswerStream:
+        """A reader and writer of the streamed answer to ``body``."""
+        raise NotImplementedError
+
+    def answer(self, raw: bytes) -> Answer:
+        """A whole answer. Raises ValueError if it has an unknown form."""
+        raise NotImplementedError
+
+    def alone(self, body: Body, choice: int) -> Body:
+        """The body that asks for one choice of an answer by itself."""
+        raise NotImplementedError
+
+    def resumed(self, body: Body, text: str) -> Body | None:
+        """The body of a single choice, whose answer goes on from ``text``. None where an answer cannot be continued."""
+        raise NotImplementedError
+
+    def continues(self, body: Body) -> bool:
+        """Whether an answer to ``body`` can be continued. If not (structured output) it leaves only when complete."""
+        return not any(_constrains(body.get(name)) for name in _STRUCTURED)
+
+    def begun(self, body: Body, choice: int) -> str:
+        """What stands right before the answer, and would be completed by it: the end of the prompt or of a prefill."""
+        return ""
+
+    def enumerated(self, body: Body) -> list[str]:
+        """Strings that the client's own schema lists: they may be answered."""
+        return [text for name in _SCHEMAS for text in _enumerated(body.get(name))]
+
+    def with_spare(self, body: Body, spare: int) -> tuple[Body, int | None]:
+        """The body with ``spare`` more alternatives to each token, and how many of them the client asked for."""
+        return body, None
+
 
 def check_length(value: list[object], limit: int, name: str) -> None:
     """Raises BadRequest if the array is longer than the limit."""
     if len(value) > limit:
         raise BadRequest(f"`{name}` has {len(value)} items; at most {limit} are accepted.", param=name)
+
+
+def _constrains(value: object) -> bool:
+    return bool(value) and not (isinstance(value, dict) and value.get("type") == "text")
+
+
+def _enumerated(value: object) -> Iterator[str]:
+    """The strings that a JSON schema allows by listing them."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name in _LISTS:
+                yield from (one for one in (inner if isinstance(inner, list) else [inner]) if isinstance(one, str))
+            yield from _enumerated(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _enumerated(inner)

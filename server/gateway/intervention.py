@@ -13,8 +13,8 @@ from guards.act.decline import Form
 from guards.plan import Role
 from guards.scope import Action
 from server.api.body import replace
-from server.gateway.placement import Target, corruption_args
-from server.upstream.client import UpstreamError
+from server.gateway.placement import Prompt, Target, corruption_args
+from server.upstream.client import UpstreamError, UpstreamRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from guards.act.corruption import CorruptionProfile
     from guards.plan import Intervention, Plan, Segment
     from server.api.body import Body, Path
-    from server.api.endpoint import Endpoint
+    from server.api.endpoint import Endpoint, Rendering
     from server.gateway.detection import Detects
     from server.upstream.pool import Pool, Upstream
     from server.upstream.tokenizer import Renderer
@@ -35,6 +35,8 @@ class Tokenized:
     prompts: tuple[tuple[int, ...], ...]
     max_model_len: int | None
     """None where every prompt was given as tokens, so that the upstream was not asked."""
+    rendering: Rendering | None = None
+    """How the upstream renders the only prompt, if that is known; otherwise only the number of tokens is."""
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -75,15 +77,41 @@ class Interventions:
             UpstreamRefused: it refuses a prompt.
             UpstreamError: it does not answer.
         """
-        url = upstream.route("/tokenize")
-        prompts = endpoint.prompts(body)
-        answers = await self._pool.client.ask_all(url, [prompt for prompt in prompts if isinstance(prompt, dict)])
-        pending = iter(answers)
         try:
+            counting = endpoint.counting(body)
+            if counting is not None:
+                return await self._counted(endpoint, body, upstream, *counting)
+            prompts = endpoint.prompts(body)
+            questions = [prompt for prompt in prompts if isinstance(prompt, dict)]
+            answers = await self._pool.client.ask_all(upstream.route("/tokenize"), questions)
+            pending = iter(answers)
             tokens = tuple(tuple(prompt if isinstance(prompt, list) else next(pending)["tokens"]) for prompt in prompts)
-            return Tokenized(tokens, int(answers[0]["max_model_len"]) if answers else None)
+            return Tokenized(
+                tokens, int(answers[0]["max_model_len"]) if answers else None, endpoint.renderings(body)[0]
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise UpstreamError("unknown form of tokens") from error
+
+    async def _counted(
+        self, endpoint: Endpoint, body: Body, upstream: Upstream, path: str, question: Body
+    ) -> Tokenized:
+        """As ``tokenize``, where the upstream counts but does not say how it renders: as the count bears out."""
+        client = self._pool.client
+        count = int((await client.ask(upstream.route(path), question))["input_tokens"])
+        found: dict[tuple[int, ...], Rendering] = {}
+        max_model_len: int | None = None
+        for rendering in endpoint.renderings(body):
+            try:
+                answer = await client.ask(upstream.route("/tokenize"), rendering(body))
+            except UpstreamRefused:
+                continue  # not what the template takes
+            max_model_len = int(answer["max_model_len"])
+            if len(answer["tokens"]) == count:
+                found.setdefault(tuple(answer["tokens"]), rendering)
+        if len(found) != 1:
+            return Tokenized(((0,) * count,), max_model_len)
+        ((tokens, known),) = found.items()
+        return Tokenized((tokens,), max_model_len, known)
 
     async def decline(
         self, endpoint: Endpoint, body: Body, segments: Sequence[Segment], plan: Plan, upstream: Upstream
@@ -98,9 +126,7 @@ class Interventions:
             texts[segment.path] = await self._as_given(endpoint, body, segment.path, text, upstream)
         return replace(body, texts)
 
-    async def _as_given(
-        self, endpoint: Endpoint, body: Body, path: Path, text: str, upstream: Upstream
-    ) -> str | list[int]:
+    async def _as_given(self, endpoint: Endpoint, body: Body, path: Path, text: object, upstream: Upstream) -> object:
         # Among prompts given as tokens a string would not be admitted.
         if len(path) == 1 or path not in endpoint.token_prompts(body):
             return text
@@ -130,10 +156,10 @@ class Interventions:
         if not chosen & kept:
             return body
         (tokens,) = tokenized.prompts
-        (request,) = endpoint.prompts(body)
         seed = self._seed(segments[index] for index in sorted(chosen))
         targets = self._targets(endpoint, body, segments, plan, kept)
-        args = await corruption_args(profile, seed, self._renderer, request, tokens, targets)
+        prompt = Prompt(body, tokens, tokenized.rendering)
+        args = await corruption_args(profile, seed, self._renderer, prompt, targets)
         salt = cache_salt(self._salt_key, args, client_salt=client_salt)
         return body | {"vllm_xargs": args.to_xargs(), "cache_salt": salt}
 

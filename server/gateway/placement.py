@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from server.api.body import Body, Path
+    from server.api.endpoint import Rendering
     from server.upstream.tokenizer import Offsets, Renderer
 
 
@@ -24,6 +25,17 @@ class Manner(Protocol):
     def strength(self) -> float: ...
     @property
     def dimensions(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """The only prompt of a request."""
+
+    body: Body
+    tokens: Sequence[int]
+    """The upstream's."""
+    rendering: Rendering | None
+    """How the upstream renders the body; None if that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,33 +54,29 @@ async def corruption_args(
     manner: Manner,
     seed: int,
     renderer: Renderer | None,
-    request: Body | list[int],
-    tokens: Sequence[int],
+    prompt: Prompt,
     targets: Sequence[Target],
 ) -> CorruptionArgs:
     """The arguments that corrupt the targets in a prompt.
 
     If one of them cannot be placed in the prompt, every token but the last is corrupted.
-
-    Args:
-        request: what was asked of ``/tokenize``, or the tokens of a prompt given as tokens.
-        tokens: the upstream's tokens of the prompt.
     """
     return CorruptionArgs(
         kind=manner.kind,
         strength=manner.strength,
         dimensions=manner.dimensions,
         seed=seed,
-        spans=await _spans(renderer, request, tokens, targets),
-        prompt_tokens=len(tokens),
+        spans=await _spans(renderer, prompt, targets),
+        prompt_tokens=len(prompt.tokens),
     )
 
 
-async def _spans(
-    renderer: Renderer | None, request: Body | list[int], tokens: Sequence[int], targets: Sequence[Target]
-) -> tuple[int, ...]:
+async def _spans(renderer: Renderer | None, prompt: Prompt, targets: Sequence[Target]) -> tuple[int, ...]:
+    tokens = prompt.tokens
     texts = {target.path: target.text for target in targets}
-    located = await renderer.locate(request, tokens, texts) if renderer is not None else None
+    located = None
+    if renderer is not None and prompt.rendering is not None:
+        located = await renderer.locate(prompt.body, prompt.rendering, tokens, texts)
     if located is None:
         return everything_but_last(len(tokens))
     rendered, starts = located

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from guards.act.corruption import cache_salt
 from server.admin.jobs import job
-from server.gateway.placement import Target, corruption_args
+from server.gateway.placement import Prompt, Target, corruption_args
 from server.periodic import Periodic
 
 if TYPE_CHECKING:
@@ -95,9 +95,8 @@ class Interview:
             if ask.corruption is not None:
                 tokens = (await self._pool.client.ask(self._upstream.route("/tokenize"), request))["tokens"]
                 target = Target(("messages", 0, "content"), ask.prompt, (ask.entity,))
-                args = await corruption_args(
-                    ask.corruption, ask.corruption.seed, self._renderer, request, tokens, [target]
-                )
+                prompt = Prompt(request, tokens, lambda body: body)
+                args = await corruption_args(ask.corruption, ask.corruption.seed, self._renderer, prompt, [target])
                 body |= {"vllm_xargs": args.to_xargs(), "cache_salt": cache_salt(self._salt_key, args)}
             answer = await self._pool.client.ask(self._upstream.route("/v1/chat/completions"), body)
         return str(answer["choices"][0]["message"]["content"] or "")

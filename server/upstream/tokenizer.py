@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path as FilePath
 
     from server.api.body import Body, Path
+    from server.api.endpoint import Rendering
 
 # Stands in for a text, to find where the template puts it. No signs: a template may trim or escape.
 _MARK: Final = "unrememberzqmarkzq"
@@ -67,30 +68,33 @@ class Renderer:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def locate(
-        self, request: Body | list[int], tokens: Sequence[int], texts: dict[Path, str]
+        self, body: Body, rendering: Rendering, tokens: Sequence[int], texts: dict[Path, str]
     ) -> tuple[Rendered, dict[Path, int]] | None:
-        """Render a prompt and find texts in it.
+        """Render a body's prompt and find texts in it.
 
         Args:
-            request: what was asked of ``/tokenize``, or the tokens of a prompt given as tokens.
+            rendering: how the upstream renders the body.
             tokens: the upstream's tokens of the prompt.
-            texts: texts of the request by their path.
+            texts: texts of the body by their path.
 
         Returns:
             The rendering and where in its text each of ``texts`` begins; None if it differs from
             what the upstream tokenised, or a text cannot be found in it.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._locate, request, tuple(tokens), texts)
+        return await loop.run_in_executor(self._thread, self._locate, body, rendering, tuple(tokens), texts)
 
     def _locate(
-        self, request: Body | list[int], tokens: tuple[int, ...], texts: dict[Path, str]
+        self, body: Body, rendering: Rendering, tokens: tuple[int, ...], texts: dict[Path, str]
     ) -> tuple[Rendered, dict[Path, int]] | None:
+        request = rendering(body)
         for content_format in ("string", "openai") if isinstance(request, dict) and "messages" in request else ("",):
             try:
                 rendered = self._render(request, content_format)
                 if rendered.tokens == tokens:
-                    return rendered, self._starts(request, rendered.text, texts, content_format)
+                    if isinstance(request, list) or "messages" not in request:
+                        return rendered, _in_prompt(texts)
+                    return rendered, self._starts(body, rendering, rendered.text, texts, content_format)
             # A template may raise anything, and a tokenizer too; the caller then corrupts the whole prompt.
             except Exception:  # noqa: S112
                 continue
@@ -123,27 +127,26 @@ class Renderer:
         return str(text)
 
     def _starts(
-        self, request: Body | list[int], rendered: str, texts: dict[Path, str], content_format: str
+        self, body: Body, rendering: Rendering, rendered: str, texts: dict[Path, str], content_format: str
     ) -> dict[Path, int]:
-        """Where each text, at its path of the request, begins in the rendered prompt. Raises ValueError."""
-        if isinstance(request, list) or "messages" not in request:
-            if any(path[0] != "prompt" for path in texts):
-                raise ValueError("only the prompt is rendered")
-            return dict.fromkeys(texts, 0)
+        """Where each text, at its path of the body, begins in the rendered prompt. Raises ValueError."""
         starts: dict[Path, int] = {}
         # A text within another cannot be marked at the same time.
         inner = {path for path in texts if any(path[:length] in texts for length in range(1, len(path)))}
         for paths in (texts.keys() - inner, inner):
             if paths:
                 some = {path: texts[path] for path in sorted(paths, key=str)}
-                starts |= self._marked(request, rendered, some, content_format)
+                starts |= self._marked(body, rendering, rendered, some, content_format)
         return starts
 
-    def _marked(self, request: Body, rendered: str, texts: dict[Path, str], content_format: str) -> dict[Path, int]:
+    def _marked(
+        self, body: Body, rendering: Rendering, rendered: str, texts: dict[Path, str], content_format: str
+    ) -> dict[Path, int]:
         """As ``_starts``, by one rendering with a mark in place of each text. None of them is within another."""
         paths = list(texts)
-        marks = {_in_request(path): f"{_MARK}{number}q" for number, path in enumerate(paths)}
-        marked = self._chat(replace(request, marks), content_format)
+        marks = {path: f"{_MARK}{number}q" for number, path in enumerate(paths)}
+        request = rendering(replace(body, marks))
+        marked = self._chat(request, content_format) if isinstance(request, dict) else ""
         starts: dict[Path, int] = {}
         read = at = 0
         for mark in _MARKS.finditer(marked):
@@ -164,9 +167,11 @@ class Renderer:
         return starts
 
 
-def _in_request(path: Path) -> Path:
-    """Where the text at a path of the client's request is in what was asked of ``/tokenize``."""
-    return ("chat_template_kwargs", *path) if path[0] == "documents" else path
+def _in_prompt(texts: dict[Path, str]) -> dict[Path, int]:
+    """As ``_starts``, where the prompt is not rendered."""
+    if any(path[0] != "prompt" for path in texts):
+        raise ValueError("only the prompt is sent")
+    return dict.fromkeys(texts, 0)
 
 
 def _as_vllm(message: Body, content_format: str) -> Body:
@@ -182,6 +187,8 @@ def _as_vllm(message: Body, content_format: str) -> Body:
     for name in ("name", "tool_call_id", "reasoning", "reasoning_content"):
         if message.get(name) is not None:
             shaped[name] = message[name]
+    if "reasoning" in shaped:
+        shaped["reasoning_content"] = shaped["reasoning"]
     if calls := message.get("tool_calls"):
         shaped["tool_calls"] = [_with_arguments(call) for call in calls]
     return shaped

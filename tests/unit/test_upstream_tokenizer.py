@@ -1,12 +1,18 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from server.api.chat import ChatCompletions
+from server.api.completions import Completions
+from server.api.endpoint import Limits
 from server.upstream.tokenizer import Renderer
 from tests.fakes.tokenizer import CharacterTokenizer
 from tests.fakes.upstream import prompt_text
+
+if TYPE_CHECKING:
+    from server.api.body import Body
 
 
 class TrimmingTokenizer(CharacterTokenizer):
@@ -30,6 +36,11 @@ class ShoutingTokenizer(CharacterTokenizer):
         return "".join(message["content"].upper() for message in messages)
 
 
+def as_it_is(body: Body) -> Body:
+    """A body that is sent as it is."""
+    return body
+
+
 def tokens(text: str) -> list[int]:
     return list(map(ord, text))
 
@@ -44,7 +55,7 @@ async def test_each_text_is_found_where_the_template_puts_it() -> None:
     }
     paths = {("messages", 1, "content", 1, "text"): "ask", ("messages", 2, "content"): "ask"}
     text = prompt_text(request)
-    located = await Renderer(CharacterTokenizer()).locate(request, tokens(text), paths)
+    located = await Renderer(CharacterTokenizer()).locate(request, as_it_is, tokens(text), paths)
     assert located is not None
     rendered, starts = located
     assert rendered.text == text
@@ -54,7 +65,9 @@ async def test_each_text_is_found_where_the_template_puts_it() -> None:
 async def test_a_trimmed_text_is_placed_by_what_is_left_of_it() -> None:
     request = {"messages": [{"role": "user", "content": "  who is it? "}]}
     path = ("messages", 0, "content")
-    located = await Renderer(TrimmingTokenizer()).locate(request, tokens("[user]who is it?"), {path: "  who is it? "})
+    located = await Renderer(TrimmingTokenizer()).locate(
+        request, as_it_is, tokens("[user]who is it?"), {path: "  who is it? "}
+    )
     assert located is not None
     assert located[1][path] + 2 == len("[user]")
 
@@ -62,15 +75,16 @@ async def test_a_trimmed_text_is_placed_by_what_is_left_of_it() -> None:
 async def test_content_is_given_in_parts_where_that_is_what_the_upstream_does() -> None:
     request = {"messages": [{"role": "user", "content": ["a", {"type": "text", "text": "b"}]}]}
     path = ("messages", 0, "content", 1, "text")
-    located = await Renderer(PartsTokenizer()).locate(request, tokens("a|b|"), {path: "b"})
+    located = await Renderer(PartsTokenizer()).locate(request, as_it_is, tokens("a|b|"), {path: "b"})
     assert located is not None
     assert located[1][path] == 2
 
 
 async def test_a_text_and_tokens_are_their_own_rendering() -> None:
     renderer = Renderer(CharacterTokenizer())
-    for request in ({"prompt": "hi there"}, tokens("hi there")):
-        located = await renderer.locate(request, tokens("hi there"), {("prompt",): "hi there"})
+    for prompt in ("hi there", tokens("hi there")):
+        rendering = Completions(Limits()).renderings({})[0]
+        located = await renderer.locate({"prompt": prompt}, rendering, tokens("hi there"), {("prompt",): "hi there"})
         assert located is not None
         assert located[1] == {("prompt",): 0}
 
@@ -78,12 +92,14 @@ async def test_a_text_and_tokens_are_their_own_rendering() -> None:
 @pytest.mark.parametrize("tokenizer", [ShoutingTokenizer(), CharacterTokenizer()])
 async def test_what_cannot_be_placed_is_not_guessed(tokenizer: CharacterTokenizer) -> None:
     request = {"messages": [{"role": "user", "content": "who"}]}
-    assert await Renderer(tokenizer).locate(request, tokens("WHO"), {("messages", 0, "content"): "who"}) is None
+    assert (
+        await Renderer(tokenizer).locate(request, as_it_is, tokens("WHO"), {("messages", 0, "content"): "who"}) is None
+    )
 
 
 async def test_a_template_that_fails_places_nothing() -> None:
     request = {"messages": [{"role": "user", "content": None}]}
-    assert await Renderer(TrimmingTokenizer()).locate(request, [1], {}) is None
+    assert await Renderer(TrimmingTokenizer()).locate(request, as_it_is, [1], {}) is None
 
 
 async def test_tool_calls_reach_the_template_as_objects() -> None:
@@ -101,7 +117,7 @@ async def test_tool_calls_reach_the_template_as_objects() -> None:
         "chat_template_kwargs": {"thinking": True},
         "add_generation_prompt": False,
     }
-    assert await Renderer(Watching()).locate(request, tokens("x"), {}) is not None
+    assert await Renderer(Watching()).locate(request, as_it_is, tokens("x"), {}) is not None
     messages, arguments = seen[:2]
     assert messages[0]["tool_calls"][0]["function"]["arguments"] == {"a": 1}
     assert arguments == {
@@ -122,12 +138,12 @@ class RepeatingTokenizer(CharacterTokenizer):
 async def test_a_text_that_stands_twice_in_the_prompt_is_not_placed() -> None:
     request = {"messages": [{"role": "user", "content": "who"}]}
     path = ("messages", 0, "content")
-    assert await Renderer(RepeatingTokenizer()).locate(request, tokens("whowho"), {path: "who"}) is None
+    assert await Renderer(RepeatingTokenizer()).locate(request, as_it_is, tokens("whowho"), {path: "who"}) is None
 
 
 async def test_a_suffix_is_no_part_of_a_rendered_prompt() -> None:
     renderer = Renderer(CharacterTokenizer())
-    assert await renderer.locate({"prompt": "hi"}, tokens("hi"), {("suffix",): "hi"}) is None
+    assert await renderer.locate({"prompt": "hi"}, as_it_is, tokens("hi"), {("suffix",): "hi"}) is None
 
 
 class DocumentsTokenizer(CharacterTokenizer):
@@ -138,12 +154,10 @@ class DocumentsTokenizer(CharacterTokenizer):
 
 
 async def test_a_document_is_found_among_the_templates_arguments() -> None:
-    request = {
-        "messages": [{"role": "user", "content": "who"}],
-        "chat_template_kwargs": {"documents": [{"text": "a"}, {"text": "b"}]},
-    }
+    body = {"messages": [{"role": "user", "content": "who"}], "documents": [{"text": "a"}, {"text": "b"}]}
     path = ("documents", 1, "text")
-    located = await Renderer(DocumentsTokenizer()).locate(request, tokens("[a][b]who"), {path: "b"})
+    rendering = ChatCompletions(Limits()).renderings(body)[0]
+    located = await Renderer(DocumentsTokenizer()).locate(body, rendering, tokens("[a][b]who"), {path: "b"})
     assert located is not None
     assert located[1] == {path: 4}
 
@@ -164,7 +178,7 @@ async def test_many_texts_take_no_more_renderings_than_one() -> None:
     texts = {("messages", number, "content"): content for number, content in enumerate(contents)}
     prompt = prompt_text(request)
     tokenizer = CountingTokenizer()
-    located = await Renderer(tokenizer).locate(request, tokens(prompt), dict(reversed(texts.items())))
+    located = await Renderer(tokenizer).locate(request, as_it_is, tokens(prompt), dict(reversed(texts.items())))
     assert located is not None
     assert {path: prompt[start : start + len(texts[path])] for path, start in located[1].items()} == texts
     assert tokenizer.rendered == 2
@@ -174,6 +188,6 @@ async def test_a_text_and_one_within_it_are_both_found() -> None:
     request = {"messages": [{"role": "user", "content": ["say", "ask"]}]}
     texts = {("messages", 0, "content"): "say\nask", ("messages", 0, "content", 1): "ask"}
     prompt = prompt_text(request)
-    located = await Renderer(CharacterTokenizer()).locate(request, tokens(prompt), texts)
+    located = await Renderer(CharacterTokenizer()).locate(request, as_it_is, tokens(prompt), texts)
     assert located is not None
     assert located[1] == {path: prompt.index(text) for path, text in texts.items()}
