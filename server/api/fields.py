@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from server.errors import BadRequest
 
@@ -51,6 +51,11 @@ def object_of(check: Check) -> Check:
     return lambda value: isinstance(value, dict) and all(map(check, value.values()))
 
 
+def never(value: object) -> bool:
+    """Of a field that is documented but can only be null here."""
+    return False
+
+
 STRING = Type("a string", is_string)
 BOOLEAN = Type("a boolean", lambda value: isinstance(value, bool))
 INTEGER = Type("an integer", is_integer)
@@ -67,6 +72,7 @@ NUMBERS_BY_NAME = Type("an object of numbers", object_of(is_number))
 STRINGS_BY_NAME = Type("an object of strings", object_of(is_string))
 SCALARS_BY_NAME = Type("an object of strings, numbers and booleans", object_of(is_scalar))
 STRING_OBJECTS = Type("an array of objects of strings", list_of(object_of(is_string)))
+UNREAD = Type("what the upstream takes: the operator lets it pass unread", lambda value: True)
 
 # Why a field is refused, to complete "`field` is not accepted: …".
 OPAQUE = "what it carries cannot be read by the gateway"
@@ -84,25 +90,17 @@ class FieldRules:
     unread; they can never include a refused one. ``prefix`` is where the object stands in the body.
     """
 
-    __slots__ = ("_extra", "_refused", "_types")
+    __slots__ = ("allowed", "refused")
 
     def __init__(
         self, types: Mapping[str, Type], refused: Mapping[str, str], *, extra: tuple[str, ...] = (), prefix: str = ""
     ) -> None:
         if both := types.keys() & refused.keys():
             raise ValueError(f"both allowed and refused: {', '.join(sorted(both))}")
-        self._types = dict(types)
-        self._refused = dict(refused)
         named = {name.removeprefix(prefix) for name in extra if name.startswith(prefix)}
-        self._extra = frozenset(name for name in named if "." not in name) - self._refused.keys()
-
-    @property
-    def allowed(self) -> frozenset[str]:
-        return frozenset(self._types) | self._extra
-
-    @property
-    def refused(self) -> frozenset[str]:
-        return frozenset(self._refused)
+        unread = {name: UNREAD for name in named if "." not in name and name not in refused}
+        self.allowed: Final[Mapping[str, Type]] = unread | dict(types)
+        self.refused: Final[Mapping[str, str]] = dict(refused)
 
     def check(self, fields: Mapping[str, Any], at: str = "") -> None:
         """Check an object's fields. ``at`` is where it stands, to name a field in full.
@@ -111,15 +109,14 @@ class FieldRules:
             BadRequest: a field is refused, unknown or of the wrong type; ``param`` names it.
         """
         for name, value in fields.items():
-            wanted = self._types.get(name)
+            wanted = self.allowed.get(name)
             if wanted is None:
-                if name not in self._extra:
-                    raise self._not_allowed(name, at)
-            elif value is not None and not wanted.check(value):
+                raise self._not_allowed(name, at)
+            if value is not None and not wanted.check(value):
                 raise BadRequest(f"`{at}{name}` must be {wanted.words}.", param=at + name)
 
     def _not_allowed(self, name: str, at: str) -> BadRequest:
         shown = at + (name if len(name) <= 80 else name[:80] + "…")
-        if reason := self._refused.get(name):
+        if reason := self.refused.get(name):
             return BadRequest(f"`{shown}` is not accepted: {reason}.", param=shown, code="field_not_accepted")
         return BadRequest(f"`{shown}` is not a known field.", param=shown, code="unknown_field")

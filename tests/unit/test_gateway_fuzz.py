@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from server.settings import Settings
 
 ENDPOINTS = (ChatCompletions(Limits()), Completions(Limits()))
-NAMES = sorted({name for endpoint in ENDPOINTS for name in endpoint.rules.allowed | endpoint.rules.refused})
+NAMES = sorted({name for endpoint in ENDPOINTS for name in [*endpoint.rules.allowed, *endpoint.rules.refused]})
 
 SCALAR = st.none() | st.booleans() | st.integers(-5, 5) | st.floats(-2, 2) | st.sampled_from(["", "a", "text", "user"])
 KEYS = st.sampled_from(
