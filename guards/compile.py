@@ -14,6 +14,7 @@ from guards.detect.names import assess_aliases, names_in
 from guards.detect.thresholds import neyman_pearson_threshold
 from guards.detect.windows import sentences
 from guards.detect.words import Words
+from guards.phrases.derivation import derive
 from guards.scope import Alias, Items, Kind, Scope, Source
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ async def compile_scope(
     high, low = await asyncio.to_thread(
         _thresholds, source.subject, aliases, forget, retain, calibration, alpha_high, alpha_low, confidence
     )
+    derived = await asyncio.to_thread(derive, source, calibration.background.prompts)
     return Scope(
         request_id=request_id,
         version=version,
@@ -121,7 +123,10 @@ async def compile_scope(
         high=high,
         low=low,
         encoder=encoder,
-        warnings=tuple(_warnings(source, aliases, high, low, alpha_high, alpha_low)),
+        phrases=derived.phrases,
+        associated=derived.associated,
+        shingles=derived.shingles,
+        warnings=(*_warnings(source, aliases, high, low, alpha_high, alpha_low), *derived.warnings),
     )
 
 

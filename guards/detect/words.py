@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # A run of letters and digits is a word; in scripts written without blanks each character is.
 _WORD = re.compile(f"[{BLANKLESS}]|[^\\W_{BLANKLESS}]+")
 # The large list of English reaches 1 in 100 million; the small ones are enough to know another language's common words.
-_LISTS = (("en", "large"), ("de", "small"), ("es", "small"), ("fr", "small"))
+LISTS = (("en", "large"), ("de", "small"), ("es", "small"), ("fr", "small"))
 # Zipf scale: log10 of occurrences in a billion words. Function words begin near 6.
 _COMMON_ZIPF = 6.0
 
@@ -68,7 +68,7 @@ def rarity(word: str) -> float:
 
     From the largest frequency (wordfreq, Zipf scale) in the languages listed above.
     """
-    zipf: float = max(wordfreq.zipf_frequency(word, language, wordlist=size) for language, size in _LISTS)
+    zipf: float = max(wordfreq.zipf_frequency(word, language, wordlist=size) for language, size in LISTS)
     return min(1.0, max(0.0, 1.0 - zipf / _COMMON_ZIPF))
 
 
@@ -78,5 +78,5 @@ def phrase_frequency(phrase: str) -> float:
 
     For several words that estimate is the harmonic sum of theirs, in practice an upper bound.
     """
-    frequency: float = max(wordfreq.word_frequency(phrase, language, wordlist=size) for language, size in _LISTS)
+    frequency: float = max(wordfreq.word_frequency(phrase, language, wordlist=size) for language, size in LISTS)
     return frequency
