@@ -108,6 +108,10 @@ class ChatCompletions(Endpoint):
 
     def check(self, body: Body) -> None:
         self.rules.check(body)
+        self.check_prompt(body)
+
+    def check_prompt(self, body: Body) -> None:
+        """Check what makes the prompt, in a body whose fields are checked. Raises BadRequest."""
         messages = body.get("messages")
         if not messages:
             raise BadRequest("`messages` must be an array with at least one message.", param="messages")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from guards.plan import Segment
     from server.api.answer import Answer, AnswerStream
     from server.api.body import Body, Path
+    from server.errors import ApiError
 
 Rendering: TypeAlias = Callable[[dict[str, Any]], dict[str, Any] | list[int]]
 """From a body to what asks the upstream's ``/tokenize`` for its only prompt, or to the prompt's tokens."""
@@ -41,8 +42,8 @@ class Limits:
     extra_fields: tuple[str, ...] = ()
 
 
-class Endpoint(ABC):
-    """An OpenAI-style generating endpoint. Everything else treats all endpoints alike."""
+class Passage(ABC):
+    """An endpoint that generates nothing: what it is asked is checked, and its answers pass as they are."""
 
     name: ClassVar[str]
     """Label in metrics and decision records."""
@@ -56,6 +57,14 @@ class Endpoint(ABC):
         Raises:
             BadRequest: a field is refused, unknown, of the wrong type or too long; ``param`` names it.
         """
+
+    def error(self, error: ApiError) -> bytes:
+        """An error of ours in the API's own envelope."""
+        return error.body()
+
+
+class Endpoint(Passage):
+    """A generating endpoint. Everything else treats all of them alike."""
 
     @abstractmethod
     def read(self, body: Body, decoded: Mapping[Path, str] = NO_TEXTS) -> list[Segment]:

@@ -122,9 +122,9 @@ class Exchange:
         await self.start(status, [(b"content-type", content_type), (b"content-length", length)])
         await self.finish(body)
 
-    async def refuse(self, error: ApiError) -> None:
-        """Send an error in OpenAI's envelope."""
-        body = error.body()
+    async def refuse(self, error: ApiError, body: bytes | None = None) -> None:
+        """Send an error: ``body``, or in OpenAI's envelope."""
+        body = error.body() if body is None else body
         headers = [(name.encode(), value.encode()) for name, value in error.headers().items()]
         headers += [(b"content-type", JSON), (b"content-length", str(len(body)).encode())]
         await self.start(error.status, headers)

@@ -33,3 +33,12 @@ def test_without_keys_nobody_passes() -> None:
     for keys in (BearerKeys([]), BearerKeys([""])):
         with pytest.raises(Unauthorized):
             keys.check([(b"authorization", b"Bearer ")])
+
+
+def test_the_key_may_stand_where_anthropics_clients_send_it() -> None:
+    keys = BearerKeys(["first"])
+    keys.check([(b"x-api-key", b"first")])
+    with pytest.raises(Unauthorized):
+        keys.check([(b"x-api-key", b"other")])
+    with pytest.raises(Unauthorized):
+        keys.check([(b"authorization", b"Bearer other"), (b"x-api-key", b"first")])

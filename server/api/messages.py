@@ -1,0 +1,276 @@
+"""``POST /v1/messages``: Anthropic's API."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import orjson
+
+from guards.act.decline import Form
+from guards.plan import Role, Segment
+from server.api import fields as f
+from server.api import sampling
+from server.api.endpoint import NO_TEXTS, Endpoint, Limits, check_length
+from server.api.fields import FieldRules
+from server.api.messages_prompt import as_chat
+from server.api.reading import Parts, check_template_kwargs, read_template_kwargs, read_tools, speaks
+from server.errors import BadRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from server.api.body import Body, Path
+    from server.api.endpoint import Rendering
+    from server.errors import ApiError
+
+_NO_TOOLS: Final = "the server runs no tools itself"
+COUNTED: Final = {
+    # What a count of tokens is asked by
+    "cache_control": f.OBJECT,
+    "chat_template_kwargs": f.SCALARS_BY_NAME,
+    "context_management": f.OBJECT,
+    "messages": f.OBJECTS,
+    "model": f.STRING,
+    "output_config": f.OBJECT,
+    "speed": f.STRING,
+    "system": f.STRING_OR_LIST,
+    "thinking": f.OBJECT,
+    "tool_choice": f.OBJECT,
+    "tools": f.OBJECTS,
+}
+_ALLOWED: Final = COUNTED | {
+    # Anthropic
+    "inference_geo": f.STRING,
+    "max_tokens": f.INTEGER,
+    "metadata": f.OBJECT,
+    "service_tier": f.STRING,
+    "stop_sequences": f.STRINGS,
+    "stream": f.BOOLEAN,
+    "temperature": f.NUMBER,
+    "top_k": f.INTEGER,
+    "top_p": f.NUMBER,
+    # vLLM
+    "cache_salt": f.STRING,
+    "watermarking": f.BOOLEAN,
+}
+REFUSED: Final = sampling.REFUSED | {
+    "chat_template": f.TEMPLATE,
+    "container": _NO_TOOLS,
+    "mcp_servers": _NO_TOOLS,
+    "media_io_kwargs": f.OPAQUE,
+    "mm_processor_kwargs": f.OPAQUE,
+}
+_COUNTING: Final = ("model", "messages", "output_config", "system", "thinking", "tools", "chat_template_kwargs")
+
+# Kinds of blocks: the field that holds a text, and the others.
+_BLOCKS: Final = {
+    "text": "text",
+    "thinking": "thinking",
+    "tool_addition": "",
+    "tool_removal": "",
+    "tool_result": "",
+    "tool_use": "",
+}
+_BLOCK_FIELDS: Final = {
+    "text": {"cache_control": f.OBJECT, "citations": f.LIST},
+    "thinking": {"signature": f.STRING},
+    "tool_addition": {"cache_control": f.OBJECT, "tool": f.OBJECT},
+    "tool_removal": {"cache_control": f.OBJECT, "tool": f.OBJECT},
+    "tool_result": {
+        "cache_control": f.OBJECT,
+        "content": f.STRING_OR_LIST,
+        "is_error": f.BOOLEAN,
+        "tool_use_id": f.STRING,
+        "toolset_name": f.STRING,
+    },
+    "tool_use": {
+        "cache_control": f.OBJECT,
+        "caller": f.OBJECT,
+        "id": f.STRING,
+        "input": f.OBJECT,
+        "name": f.STRING,
+        "toolset_name": f.STRING,
+    },
+}
+_RESULTS: Final = {"text": "text", "tool_reference": ""}
+_RESULT_FIELDS: Final = {
+    "text": {"cache_control": f.OBJECT, "citations": f.LIST},
+    "tool_reference": {"cache_control": f.OBJECT, "name": f.STRING, "tool_name": f.STRING},
+}
+_PLACES: Final = {"tool_result": "user", "tool_addition": "system", "tool_removal": "system"}
+_SUPPLYING_ROLES: Final = frozenset({"assistant", "system"})
+
+
+class Messages(Endpoint):
+    """The codec of message requests."""
+
+    name: ClassVar[str] = "messages"
+    path: ClassVar[str] = "/v1/messages"
+
+    def __init__(self, limits: Limits) -> None:
+        extra = limits.extra_fields
+        self.rules = FieldRules(_ALLOWED, REFUSED, extra=extra)
+        self._message_rules = FieldRules(
+            {"content": f.STRING_OR_LIST, "role": f.STRING},
+            {"prompt_embeds": f.OPAQUE},
+            extra=extra,
+            prefix="messages.",
+        )
+        parts = partial(Parts, extra=extra, prefix="messages.content.", limit=limits.max_messages)
+        self._blocks = parts(_BLOCKS, _BLOCK_FIELDS)
+        self._results = parts(_RESULTS, _RESULT_FIELDS)
+        self._told = parts({"text": "text"}, _BLOCK_FIELDS)
+        self._max_messages = limits.max_messages
+
+    def check(self, body: Body) -> None:
+        self.rules.check(body)
+        self.check_prompt(body)
+
+    def error(self, error: ApiError) -> bytes:
+        return anthropic_error(error)
+
+    def check_prompt(self, body: Body) -> None:
+        """Check what makes the prompt, in a body whose fields are checked. Raises BadRequest."""
+        messages = body.get("messages")
+        if not messages:
+            raise BadRequest("`messages` must be an array with at least one message.", param="messages")
+        check_length(messages, self._max_messages, "messages")
+        if isinstance(body.get("system"), list):
+            self._told.check(body["system"], "system")
+        for index, message in enumerate(messages):
+            self._check_message(message, f"messages[{index}]")
+        for index, tool in enumerate(body.get("tools") or ()):
+            _check_tool(tool, f"tools[{index}]")
+        check_template_kwargs(body)
+
+    def _check_message(self, message: Body, at: str) -> None:
+        self._message_rules.check(message, f"{at}.")
+        if not message.get("role"):
+            raise BadRequest(f"`{at}.role` must be a string.", param=f"{at}.role")
+        content = message.get("content")
+        if content is None:
+            raise BadRequest(f"`{at}.content` must be a string or an array.", param=f"{at}.content")
+        if not isinstance(content, list):
+            return
+        self._blocks.check(content, f"{at}.content")
+        for index, block in enumerate(content):
+            self._check_block(block, message["role"], f"{at}.content[{index}]")
+
+    def _check_block(self, block: Body, role: str, at: str) -> None:
+        kind = block["type"]
+        place = _PLACES.get(kind, role)
+        if role != place:
+            raise BadRequest(
+                f"`{at}.type`: `{kind}` is only accepted in messages with the role `{place}`.", param=f"{at}.type"
+            )
+        if isinstance(block.get("content"), list):
+            self._results.check(block["content"], f"{at}.content")
+        if kind in ("tool_addition", "tool_removal"):
+            change = block.get("tool")
+            if not isinstance(change, dict):
+                raise BadRequest(f"`{at}.tool` must be an object.", param=f"{at}.tool")
+            if change.get("type") == "tool_definition":
+                _check_tool(change.get("definition"), f"{at}.tool.definition")
+            elif not isinstance(change.get("name"), str):
+                raise BadRequest(f"`{at}.tool.name` must be a string.", param=f"{at}.tool.name")
+
+    def read(self, body: Body, decoded: Mapping[Path, str] = NO_TEXTS) -> list[Segment]:
+        messages: list[Body] = body["messages"]
+        last = len(messages) - 1
+        # Where no user says anything, whatever else the model is given is the question.
+        asked = any(
+            message["role"] not in _SUPPLYING_ROLES and speaks(self._blocks.texts(message["content"], ()))
+            for message in messages
+        )
+        context_role = Role.SUPPLIES if asked else Role.ASKS
+        segments = self._told.read(body.get("system"), ("system",), context_role)
+        for index, message in enumerate(messages):
+            path = ("messages", index, "content")
+            begun = index == last and message["role"] == "assistant"
+            role = context_role if message["role"] in _SUPPLYING_ROLES and not begun else Role.ASKS
+            segments += self._blocks.read(message["content"], path, role)
+            if isinstance(message["content"], list):
+                for number, block in enumerate(message["content"]):
+                    # What a tool gave is no question of the user who hands it on.
+                    supplied = context_role if message["role"] == "user" else role
+                    segments += self._read_block(block, (*path, number), supplied)
+        segments += read_tools(body.get("tools"), ("tools",))
+        segments += read_template_kwargs(body)
+        return [segment for segment in segments if segment.text]
+
+    def _read_block(self, block: Body, path: Path, role: Role) -> list[Segment]:
+        kind = block["type"]
+        if kind == "tool_use":
+            given = json.dumps(block["input"], ensure_ascii=False) if block.get("input") else ""
+            return [Segment((*path, "name"), block.get("name") or "", role), Segment((*path, "input"), given, role)]
+        if kind == "tool_result":
+            segments = self._results.read(block.get("content"), (*path, "content"), role)
+            for index, item in enumerate(block["content"] if isinstance(block.get("content"), list) else ()):
+                for name in ("name", "tool_name"):
+                    segments.append(Segment((*path, "content", index, name), item.get(name) or "", role))
+            return segments
+        return read_tools([block["tool"]], (*path, "tool")) if kind == "tool_addition" else []
+
+    def prompts(self, body: Body) -> list[Body | list[int]]:
+        return [as_chat(body)]
+
+    def renderings(self, body: Body) -> Sequence[Rendering]:
+        inline = any(message["role"] == "system" for message in body["messages"])
+        disabled = (body.get("thinking") or {}).get("type") == "disabled"
+        return [
+            partial(as_chat, merged=merged, unthinking=effort)
+            for merged in ((False, True) if inline else (False,))
+            for effort in (("none", "low") if disabled else ("none",))
+        ]
+
+    def counting(self, body: Body) -> tuple[str, Body]:
+        return f"{self.path}/count_tokens", {name: body[name] for name in _COUNTING if body.get(name) is not None}
+
+    def form(self, body: Body, path: Path) -> Form:
+        # A name, a tool's, begins no answer.
+        if path[0] == "messages" and path[-1] != "name" and body["messages"][path[1]]["role"] == "assistant":
+            return Form.PREFILL
+        return Form.QUESTION
+
+    def neutral(self, body: Body, path: Path, text: str) -> object:
+        if path[-1] == "input":
+            return {}
+        new = super().neutral(body, path, text)
+        given: Any = body
+        for step in path:
+            given = given[step]
+        if isinstance(given, str):
+            return new
+        # Beside texts there may be calls of tools and their results, which belong together.
+        return [*(block for block in given if block["type"] != "text"), {"type": "text", "text": new}]
+
+    def max_output(self, body: Body) -> int | None:
+        limit = body.get("max_tokens")
+        return None if limit is None else int(limit)
+
+    def limit_output(self, body: Body, limit: int) -> Body:
+        given = self.max_output(body)
+        return body if given is not None and given <= limit else body | {"max_tokens": limit}
+
+
+def anthropic_error(error: ApiError) -> bytes:
+    """An error in Anthropic's envelope. Its client ignores what OpenAI's has besides."""
+    shown = {"type": error.type, "message": error.message, "param": error.param, "code": error.code}
+    return orjson.dumps({"type": "error", "error": shown})
+
+
+def _check_tool(tool: object, at: str) -> None:
+    if not isinstance(tool, dict):
+        raise BadRequest(f"`{at}` must be an object.", param=at)
+    kind = tool.get("type")
+    if kind is not None and kind != "custom":
+        shown = f"`{kind[:40]}`" if isinstance(kind, str) else "a tool without a type"
+        raise BadRequest(
+            f"`{at}.type`: {shown} is not accepted; {_NO_TOOLS}.", param=f"{at}.type", code="field_not_accepted"
+        )
+    if not isinstance(tool.get("name"), str):
+        raise BadRequest(f"`{at}.name` must be a string.", param=f"{at}.name")
+    if not isinstance(tool.get("input_schema"), dict):
+        raise BadRequest(f"`{at}.input_schema` must be an object.", param=f"{at}.input_schema")

@@ -1,0 +1,282 @@
+"""``POST /v1/responses``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from guards.act.decline import Form
+from guards.plan import Role, Segment
+from server.api import fields as f
+from server.api import sampling
+from server.api.endpoint import NO_TEXTS, Endpoint, Limits, check_length
+from server.api.fields import FieldRules
+from server.api.reading import Parts, check_template_kwargs, read_template_kwargs, read_tools, speaks
+from server.api.responses_prompt import as_chat, kind_of
+from server.errors import BadRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from server.api.body import Body, Path
+
+_KEPT: Final = "null: the server keeps no responses"
+_ALLOWED: Final = {
+    # OpenAI
+    "background": f.Type("false: the server keeps no responses", lambda value: value is False),
+    "conversation": f.Type(_KEPT, f.never),
+    "frequency_penalty": f.NUMBER,
+    "include": f.STRINGS,
+    "input": f.Type("a string or an array of objects", lambda value: isinstance(value, str) or f.OBJECTS.check(value)),
+    "instructions": f.STRING,
+    "logit_bias": f.NUMBERS_BY_NAME,
+    "max_output_tokens": f.INTEGER,
+    "max_tool_calls": f.INTEGER,
+    "metadata": f.STRINGS_BY_NAME,
+    "model": f.STRING,
+    "parallel_tool_calls": f.BOOLEAN,
+    "presence_penalty": f.NUMBER,
+    "previous_response_id": f.Type(_KEPT, f.never),
+    "prompt": f.Type("null: the server keeps no prompts", f.never),
+    "prompt_cache_key": f.STRING,
+    "prompt_cache_options": f.OBJECT,
+    "prompt_cache_retention": f.STRING,
+    "reasoning": f.SCALARS_BY_NAME,
+    "safety_identifier": f.STRING,
+    "service_tier": f.STRING,
+    "store": f.BOOLEAN,  # vLLM stores nothing unless it is started so; what it stores cannot be asked for here
+    "stream": f.BOOLEAN,
+    "stream_options": f.OBJECT,
+    "temperature": f.NUMBER,
+    "text": f.OBJECT,
+    "tool_choice": f.STRING_OR_OBJECT,
+    "tools": f.OBJECTS,
+    "top_logprobs": f.INTEGER,
+    "top_p": f.NUMBER,
+    "truncation": f.Type(
+        '"disabled": a shortened prompt is not the one that was read', lambda value: value == "disabled"
+    ),
+    "user": f.STRING,
+    # vLLM
+    "cache_salt": f.STRING,
+    "chat_template_kwargs": f.SCALARS_BY_NAME,
+    "ignore_eos": f.BOOLEAN,
+    "include_reasoning": f.BOOLEAN,
+    "include_stop_str_in_output": f.BOOLEAN,
+    "min_p": f.NUMBER,
+    "repetition_penalty": f.NUMBER,
+    "seed": f.INTEGER,
+    "skip_special_tokens": f.BOOLEAN,
+    "stop": f.STRING_OR_STRINGS,
+    "stop_token_ids": f.INTEGERS,
+    "structured_outputs": f.OBJECT,
+    "top_k": f.INTEGER,
+    "watermarking": f.BOOLEAN,
+}
+_REFUSED: Final = sampling.REFUSED | {
+    "chat_template": f.TEMPLATE,
+    "enable_response_messages": f.PROMPT,
+    "media_io_kwargs": f.OPAQUE,
+    "mm_processor_kwargs": f.OPAQUE,
+    "previous_input_messages": f.OPAQUE,
+}
+
+_CALL: Final = {
+    "async": f.BOOLEAN,
+    "call_id": f.STRING,
+    "caller": f.OBJECT,
+    "id": f.STRING,
+    "name": f.STRING,
+    "namespace": f.STRING,
+    "status": f.STRING,
+    "type": f.STRING,
+}
+_OUTPUT: Final = _CALL | {"output": f.STRING_OR_LIST}
+_ITEMS: Final = {
+    "message": {
+        "content": f.STRING_OR_LIST,
+        "id": f.STRING,
+        "phase": f.STRING,
+        "role": f.STRING,
+        "status": f.STRING,
+        "type": f.STRING,
+    },
+    "reasoning": {
+        "content": f.LIST,
+        "encrypted_content": f.Type("null: what it carries cannot be read by the gateway", f.never),
+        "id": f.STRING,
+        "status": f.STRING,
+        "summary": f.LIST,
+        "type": f.STRING,
+    },
+    "function_call": _CALL | {"arguments": f.STRING},
+    "function_call_output": _OUTPUT,
+    "custom_tool_call": _CALL | {"input": f.STRING},
+    "custom_tool_call_output": _OUTPUT,
+}
+_NEEDED: Final = {
+    "message": ("role",),
+    "function_call": ("arguments", "call_id", "name"),
+    "custom_tool_call": ("call_id", "name"),
+}
+_LISTS: Final = ("content", "output", "summary")
+_TEXT_PARTS: Final = {
+    "input_text": "text",
+    "output_text": "text",
+    "reasoning_text": "text",
+    "refusal": "refusal",
+    "summary_text": "text",
+    "text": "text",
+}
+_PART_FIELDS: Final = {
+    "input_text": {"prompt_cache_breakpoint": f.OBJECT},
+    "output_text": {"annotations": f.LIST, "logprobs": f.LIST},
+}
+_TOOLS: Final = ("custom", "function", "namespace")
+
+# What the model itself said, and what others supply beside what a user asks.
+_OWN: Final = frozenset({"custom_tool_call", "function_call", "reasoning"})
+_SUPPLYING_ROLES: Final = frozenset({"assistant", "developer", "system"})
+
+
+class Responses(Endpoint):
+    """The codec of response requests."""
+
+    name: ClassVar[str] = "responses"
+    path: ClassVar[str] = "/v1/responses"
+
+    def __init__(self, limits: Limits) -> None:
+        extra = limits.extra_fields
+        self.rules = FieldRules(_ALLOWED, _REFUSED, extra=extra)
+        self._item_rules = {
+            kind: FieldRules(types, {"prompt_embeds": f.OPAQUE}, extra=extra, prefix="input.")
+            for kind, types in _ITEMS.items()
+        }
+        self._parts = Parts(_TEXT_PARTS, _PART_FIELDS, extra=extra, prefix="input.content.", limit=limits.max_messages)
+        self._max_items = limits.max_messages
+
+    def check(self, body: Body) -> None:
+        self.rules.check(body)
+        given = body.get("input")
+        if not given:
+            raise BadRequest("`input` must be given and not be empty.", param="input")
+        if isinstance(given, list):
+            check_length(given, self._max_items, "input")
+            for index, item in enumerate(given):
+                self._check_item(item, f"input[{index}]")
+        for index, tool in enumerate(body.get("tools") or ()):
+            _check_tool(tool, f"tools[{index}]", _TOOLS)
+        check_template_kwargs(body)
+
+    def _check_item(self, item: Body, at: str) -> None:
+        kind = kind_of(item)
+        rules = self._item_rules.get(kind) if isinstance(kind, str) else None
+        if rules is None:
+            shown = f"`{kind[:40]}`" if isinstance(kind, str) else "an item without a type"
+            raise BadRequest(
+                f"`{at}.type`: {shown} is not accepted ({', '.join(sorted(_ITEMS))}).",
+                param=f"{at}.type",
+                code="field_not_accepted",
+            )
+        rules.check(item, f"{at}.")
+        for name in _NEEDED.get(kind, ()):
+            if not isinstance(item.get(name), str):
+                raise BadRequest(f"`{at}.{name}` must be a string.", param=f"{at}.{name}")
+        if kind.endswith("_output") and item.get("output") is None:
+            raise BadRequest(f"`{at}.output` must be a string or an array.", param=f"{at}.output")
+        for name in _LISTS:
+            if isinstance(item.get(name), list):
+                self._parts.check(item[name], f"{at}.{name}")
+
+    def read(self, body: Body, decoded: Mapping[Path, str] = NO_TEXTS) -> list[Segment]:
+        given = body["input"]
+        items: list[Body] = [{"role": "user", "content": given}] if isinstance(given, str) else given
+        # Where no user says anything, whatever else the model is given is the question.
+        asked = any(_is_users(item) and speaks(self._parts.texts(item.get("content"), ())) for item in items)
+        context_role = Role.SUPPLIES if asked else Role.ASKS
+        segments = [Segment(("instructions",), body.get("instructions") or "", context_role)]
+        if isinstance(given, str):
+            segments.append(Segment(("input",), given, Role.ASKS))
+        else:
+            begun = _begun(items)
+            for index, item in enumerate(items):
+                role = Role.ASKS if _is_users(item) or index >= begun else context_role
+                segments += self._read_item(item, ("input", index), role)
+        segments += read_tools(body.get("tools"), ("tools",))
+        segments += read_template_kwargs(body)
+        return [segment for segment in segments if segment.text]
+
+    def _read_item(self, item: Body, path: Path, role: Role) -> list[Segment]:
+        segments = [Segment((*path, name), item.get(name) or "", role) for name in ("name", "arguments", "input")]
+        for name in _LISTS:
+            segments += self._parts.read(item.get(name), (*path, name), role)
+        return segments
+
+    def prompts(self, body: Body) -> list[Body | list[int]]:
+        return [as_chat(body)]
+
+    def form(self, body: Body, path: Path) -> Form:
+        # A name, a tool's, begins no answer.
+        if path[0] == "input" and len(path) > 1 and path[-1] != "name" and _is_own(body["input"][path[1]]):
+            return Form.PREFILL
+        return Form.QUESTION
+
+    def neutral(self, body: Body, path: Path, text: str) -> object:
+        # vLLM parses the arguments of a tool call before its template prints them.
+        if path[-1] == "arguments":
+            return "{}"
+        new = super().neutral(body, path, text)
+        if path[-1] not in _LISTS:
+            return new
+        item = body["input"][path[1]]
+        given = item[path[-1]]
+        if isinstance(given, str):
+            return new
+        # Kinds of parts belong to kinds of items.
+        kind = next((part["type"] for part in given if "text" in part), "input_text")
+        return [{"type": kind, "text": new}]
+
+    def max_output(self, body: Body) -> int | None:
+        limit = body.get("max_output_tokens")
+        return None if limit is None else int(limit)
+
+    def limit_output(self, body: Body, limit: int) -> Body:
+        given = self.max_output(body)
+        return body if given is not None and given <= limit else body | {"max_output_tokens": limit}
+
+
+def _check_tool(tool: object, at: str, kinds: tuple[str, ...]) -> None:
+    if not isinstance(tool, dict):
+        raise BadRequest(f"`{at}` must be an object.", param=at)
+    kind = tool.get("type")
+    if kind not in kinds:
+        shown = f"`{kind[:40]}`" if isinstance(kind, str) else "a tool without a type"
+        raise BadRequest(
+            f"`{at}.type`: {shown} is not accepted; the server runs no tools itself ({', '.join(kinds)}).",
+            param=f"{at}.type",
+            code="field_not_accepted",
+        )
+    if not isinstance(tool.get("name"), str):
+        raise BadRequest(f"`{at}.name` must be a string.", param=f"{at}.name")
+    if kind == "namespace":
+        inner = tool.get("tools")
+        if not isinstance(inner, list):
+            raise BadRequest(f"`{at}.tools` must be an array.", param=f"{at}.tools")
+        for index, one in enumerate(inner):
+            _check_tool(one, f"{at}.tools[{index}]", ("custom", "function"))
+
+
+def _is_users(item: Body) -> bool:
+    return kind_of(item) == "message" and item["role"] not in _SUPPLYING_ROLES
+
+
+def _is_own(item: Body) -> bool:
+    """Whether the model itself said it."""
+    return kind_of(item) in _OWN or item.get("role") == "assistant"
+
+
+def _begun(items: list[Body]) -> int:
+    """Where the model's last turn begins, if it is a beginning that the model continues: no other item follows."""
+    begun = len(items)
+    while begun and _is_own(items[begun - 1]):
+        begun -= 1
+    return begun
