@@ -1,8 +1,8 @@
 """Sources and scopes as bytes, to be sealed. JSON, and NumPy's own array format; no pickle.
 
-A scope is one length-prefixed JSON document followed by its two matrices in the ``.npy`` format: an
-``.npz`` archive would hold the same at ten times the cost of reading, and a replica reads every scope
-when it starts.
+A scope is one length-prefixed JSON document followed by its matrices, and its shingles if it has any,
+in the ``.npy`` format: an ``.npz`` archive would hold the same at ten times the cost of reading, and a
+replica reads every scope when it starts.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
+from guards.phrases.phrase import Phrase, PhraseClass
 from guards.scope import (
     Action,
     Alias,
@@ -21,6 +22,7 @@ from guards.scope import (
     Correction,
     Example,
     Extent,
+    GivenPhrase,
     Items,
     Kind,
     Mode,
@@ -30,7 +32,12 @@ from guards.scope import (
     Threshold,
 )
 
-_FORMAT: Final = 1
+SCOPE_FORMAT: Final = 2
+"""A scope of another format is not read but compiled anew, as one of another encoder is."""
+
+_SOURCE_FORMAT: Final = 2
+# Without phrases. What somebody asked for is kept nowhere else, so every format stays readable.
+_FORMER_SOURCE_FORMAT: Final = 1
 _LENGTH: Final = struct.Struct("<BI")
 
 
@@ -54,14 +61,15 @@ def policy_from_json(value: dict[str, Any]) -> Policy:
 
 def source_to_bytes(source: Source) -> bytes:
     """A source as JSON."""
-    return orjson.dumps({"format": _FORMAT, "source": source})
+    return orjson.dumps({"format": _SOURCE_FORMAT, "source": source})
 
 
 def source_from_bytes(data: bytes) -> Source:
     """The source that ``source_to_bytes`` was given."""
     document = orjson.loads(data)
-    _check(document["format"])
+    _check(document["format"], _FORMER_SOURCE_FORMAT, _SOURCE_FORMAT)
     value = document["source"]
+    phrases = value.get("phrases")
     return Source(
         subject=value["subject"],
         kind=Kind(value["kind"]),
@@ -72,6 +80,9 @@ def source_from_bytes(data: bytes) -> Source:
         distinguish_is=tuple(value["distinguish_is"]),
         distinguish_not=tuple(value["distinguish_not"]),
         corrections=tuple(Correction(**correction) for correction in value["corrections"]),
+        phrases=None
+        if phrases is None
+        else tuple(GivenPhrase(given["text"], PhraseClass(given["kind"])) for given in phrases),
     )
 
 
@@ -92,14 +103,19 @@ def scope_to_bytes(scope: Scope) -> bytes:
             "high": scope.high,
             "low": scope.low,
             "encoder": scope.encoder,
+            "phrases": scope.phrases,
+            "associated": scope.associated,
+            "shingles": scope.shingles is not None,
             "warnings": scope.warnings,
         }
     )
     out = io.BytesIO()
-    out.write(_LENGTH.pack(_FORMAT, len(header)))
+    out.write(_LENGTH.pack(SCOPE_FORMAT, len(header)))
     out.write(header)
     for items in (scope.forget, scope.retain):
         np.save(out, np.ascontiguousarray(items.vectors, dtype="<f4"), allow_pickle=False)
+    if scope.shingles is not None:
+        np.save(out, np.ascontiguousarray(scope.shingles, dtype="<u8"), allow_pickle=False)
     return out.getvalue()
 
 
@@ -111,7 +127,7 @@ def scope_from_bytes(data: bytes) -> Scope:
     """
     stream = io.BytesIO(data)
     form, length = _LENGTH.unpack(stream.read(_LENGTH.size))
-    _check(form)
+    _check(form, SCOPE_FORMAT)
     header = orjson.loads(stream.read(length))
     return Scope(
         request_id=header["request_id"],
@@ -127,6 +143,9 @@ def scope_from_bytes(data: bytes) -> Scope:
         high=Threshold(**header["high"]),
         low=Threshold(**header["low"]),
         encoder=header["encoder"],
+        phrases=tuple(Phrase(**{**phrase, "kind": PhraseClass(phrase["kind"])}) for phrase in header["phrases"]),
+        associated=tuple(header["associated"]),
+        shingles=np.load(stream, allow_pickle=False) if header["shingles"] else None,
         warnings=tuple(header["warnings"]),
     )
 
@@ -138,6 +157,6 @@ def _items(texts: list[str], stream: io.BytesIO) -> Items:
     return Items(texts=tuple(texts), vectors=vectors)
 
 
-def _check(form: object) -> None:
-    if form != _FORMAT:
-        raise SerialisationError(f"format {form!r} was written by another version; this one reads {_FORMAT}")
+def _check(form: object, *readable: int) -> None:
+    if form not in readable:
+        raise SerialisationError(f"format {form!r} was written by another version; this one reads {readable}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select, update
 
 from server.registry.lifecycle import State, UnknownRequest
-from server.registry.serialisation import policy_to_json
+from server.registry.serialisation import SCOPE_FORMAT, policy_to_json
 from server.registry.tables import forget_requests, forget_scopes, forget_versions, registry_state
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def scope(request_id: str, number: int, encoder: str) -> Select[Any]:
     return select(forget_scopes.c.sealed_scope).where(
         forget_scopes.c.request_id == request_id,
         forget_scopes.c.version == number,
-        forget_scopes.c.encoder == encoder,
+        forget_scopes.c.encoder == _compiled_for(encoder),
     )
 
 
@@ -69,7 +69,7 @@ def changes(epoch: int, encoder: str, *, limit: int) -> Select[Any]:
     live = (
         (forget_scopes.c.request_id == forget_requests.c.id)
         & (forget_scopes.c.version == forget_requests.c.live_version)
-        & (forget_scopes.c.encoder == encoder)
+        & (forget_scopes.c.encoder == _compiled_for(encoder))
     )
     return (
         select(forget_requests, forget_scopes.c.sealed_scope)
@@ -123,8 +123,13 @@ async def insert_scope(connection: AsyncConnection, compiled: Scope, sealed: byt
             forget_scopes.insert().values(
                 request_id=compiled.request_id,
                 version=compiled.version,
-                encoder=compiled.encoder,
+                encoder=_compiled_for(compiled.encoder),
                 sealed_scope=sealed,
                 created_at=time.time(),
             )
         )
+
+
+def _compiled_for(encoder: str) -> str:
+    """Where a compiled version is kept: one in another format is as useless here as one of another encoder."""
+    return f"{encoder}/{SCOPE_FORMAT}"

@@ -107,3 +107,15 @@ decisions = Table(
     Column("id", String(128), nullable=False, index=True),
     Column("body", JSON, nullable=False),
 )
+
+phrase_hits = Table(
+    "phrase_hits",
+    metadata,
+    Column("request_id", String(64), primary_key=True),
+    Column("phrase_key", String(64), primary_key=True),
+    Column("flagged", Boolean, primary_key=True),
+    Column("acted", Boolean, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("last_at", Double, nullable=False),
+)
+"""How often a phrase was met in answers. No foreign key: a late count of a request that is gone harms nobody."""

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import text, update
+from sqlalchemy import inspect, text, update
 
 from guards.act.corruption import CorruptionProfile
 from guards.scope import Correction, Example, Extent, Kind, Mode, Source, default_policy
-from server.registry.database import make_engine, migrate
+from server.registry.database import MIGRATIONS, make_engine, migrate
 from server.registry.lifecycle import Duplicate, State, UnknownRequest, WrongState
 from server.registry.registry import Registry
 from server.registry.tables import forget_scopes, forget_versions, metadata
@@ -23,6 +25,10 @@ from server.vault import Vault, VaultError
 from tests.fakes.detection import ENCODER, VAULT_KEY, make_scope
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
     from guards.scope import Scope
     from server.registry.records import Record
 
@@ -304,6 +310,35 @@ async def test_another_encoder_is_told_that_it_has_no_scope(registry: Registry) 
     [change] = await registry.changes_since(0, "another")
     assert change.scope is not None
     assert change.scope.encoder == "another"
+
+
+async def test_a_scope_in_a_former_format_is_compiled_anew(registry: Registry) -> None:
+    record = await go_live(registry, await create(registry))
+    async with registry.engine.begin() as connection:
+        # Format 1 was kept under the encoder alone.
+        await connection.execute(update(forget_scopes).values(encoder=ENCODER, sealed_scope=b"of another format"))
+    [change] = await registry.changes_since(0, ENCODER)
+    assert (change.live_version, change.scope) == (1, None)
+    await registry.save_scope(compiled(record))
+    [change] = await registry.changes_since(0, ENCODER)
+    assert change.scope is not None
+
+
+async def test_counts_of_hits_come_and_go_with_their_migration(registry: Registry) -> None:
+    def step(revision: str) -> Callable[[Connection], None]:
+        def run(connection: Connection) -> None:
+            config = Config()
+            config.set_main_option("script_location", str(MIGRATIONS))
+            config.attributes["connection"] = connection
+            (command.downgrade if revision == "0001" else command.upgrade)(config, revision)
+
+        return run
+
+    async with registry.engine.begin() as connection:
+        await connection.run_sync(step("0001"))
+        assert not await connection.run_sync(lambda sync: inspect(sync).has_table("phrase_hits"))
+        await connection.run_sync(step("head"))
+        assert await connection.run_sync(lambda sync: inspect(sync).has_table("phrase_hits"))
 
 
 async def test_pages(registry: Registry) -> None:

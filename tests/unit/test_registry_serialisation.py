@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_st
 
+from guards.phrases.phrase import Phrase, PhraseClass
 from guards.scope import (
     Action,
     Alias,
@@ -17,6 +19,7 @@ from guards.scope import (
     Correction,
     Example,
     Extent,
+    GivenPhrase,
     Items,
     Kind,
     Mode,
@@ -62,6 +65,7 @@ sources = st.builds(
     distinguish_is=many_texts,
     distinguish_not=many_texts,
     corrections=st.lists(st.builds(Correction, texts, st.booleans()), max_size=3).map(tuple),
+    phrases=st.none() | st.lists(st.builds(GivenPhrase, texts, st.sampled_from(PhraseClass)), max_size=3).map(tuple),
 )
 scopes = st.builds(
     Scope,
@@ -78,6 +82,11 @@ scopes = st.builds(
     high=thresholds,
     low=thresholds,
     encoder=texts,
+    phrases=st.lists(st.builds(Phrase, texts, st.sampled_from(PhraseClass), st.integers(0, 99), rates), max_size=3).map(
+        tuple
+    ),
+    associated=many_texts,
+    shingles=st.none() | numpy_st.arrays(np.uint64, st.integers(0, 5)),
     warnings=many_texts,
 )
 
@@ -103,9 +112,21 @@ def test_scope(scope: Scope) -> None:
             assert after.vectors.dtype == np.float32
             assert after.vectors.tobytes() == before.vectors.tobytes()
             assert after.vectors.shape == before.vectors.shape
+        elif isinstance(before, np.ndarray):
+            assert after.dtype == np.uint64
+            assert np.array_equal(after, before)
         else:
             assert after == before
             assert type(after) is type(before)
+
+
+def test_a_source_from_before_phrases_is_read() -> None:
+    source = Source("x", Kind.WORK, examples=(Example("a", "b"),))
+    document = orjson.loads(source_to_bytes(source))
+    del document["source"]["phrases"]
+    assert source_from_bytes(orjson.dumps(document | {"format": 1})) == source
+    with pytest.raises(SerialisationError, match="another version"):
+        source_from_bytes(orjson.dumps(document | {"format": 3}))
 
 
 def test_another_format_is_refused() -> None:
