@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 from starlette.applications import Starlette
 
+from guards.watch.watchlist import Watchlist
 from server.api.chat import ChatCompletions
 from server.api.completions import Completions
 from server.api.endpoint import Limits
@@ -63,6 +64,8 @@ def build(upstream: str) -> Starlette:
         pool = Pool([upstream], client, telemetry, probe_interval=5, proof_interval=300)
         gateway = Gateway(
             detector=NullDetector(),
+            watchlist=Watchlist(),
+            restriction=lambda phrases, associated: {},
             pool=pool,
             profiles=lambda model: None,
             decisions=NullLog(),

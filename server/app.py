@@ -18,6 +18,9 @@ from guards.act import decline
 from guards.compile import compile_scope
 from guards.detect.batching import EncoderQueue
 from guards.detect.detector import Detector
+from guards.phrases import vocabulary
+from guards.scope import Context
+from guards.watch.watchlist import Watchlist
 from server.admin.explain import Explain
 from server.admin.forgetting import Forgetting
 from server.admin.jobs import job
@@ -25,8 +28,11 @@ from server.admin.routes import create_admin_router
 from server.api.chat import ChatCompletions
 from server.api.completions import Completions
 from server.api.endpoint import Limits
+from server.api.messages import Messages
+from server.api.passing import LISTED, CountTokens
+from server.api.responses import Responses
 from server.assets import AssetError
-from server.auth import BearerKeys
+from server.auth import BearerKeys, digest
 from server.gateway.gateway import Gateway
 from server.gateway.routes import data_routes
 from server.gateway.strengths import Strengths
@@ -36,6 +42,7 @@ from server.loading import load_calibration, load_encoder, load_renderer
 from server.operations import Fallback, authoriser, envelope, health_routes, operator_routes
 from server.registry.database import database_url
 from server.registry.decisions import DecisionLog
+from server.registry.hits import PhraseHits
 from server.registry.registry import Registry
 from server.settings import SettingsError
 from server.telemetry import Telemetry
@@ -186,10 +193,14 @@ async def _assemble(
     decisions = DecisionLog(registry.engine, retention=settings.decision_retention)
     decisions.start()
     stack.push_async_callback(decisions.close)
+    hits = PhraseHits(registry.engine, vault)
+    hits.start()
+    stack.push_async_callback(hits.close)
 
     startup.stage = "loading the encoder"
     encoder = await asyncio.to_thread(load_encoder, settings)
     await asyncio.to_thread(decline.prepare)
+    await asyncio.to_thread(vocabulary.prepare)
 
     def calibrating(share: float) -> None:
         startup.stage = f"calibrating the detector: {share:.0%}"
@@ -201,6 +212,7 @@ async def _assemble(
     queue.start()
     stack.callback(queue.close)
     detector = Detector(queue, calibration, observe=telemetry.stage)
+    watchlist = Watchlist()
 
     startup.stage = "looking for upstreams"
     renderer = await asyncio.to_thread(load_renderer, settings)
@@ -241,6 +253,7 @@ async def _assemble(
         pool.capabilities,
         encoder=calibration.encoder,
         poll_interval=settings.registry_poll_interval,
+        watchlist=watchlist,
     )
     await forgetting.start()
     stack.push_async_callback(forgetting.close)
@@ -249,6 +262,9 @@ async def _assemble(
 
     gateway = Gateway(
         detector=detector,
+        watchlist=watchlist,
+        hits=hits,
+        restriction=lambda phrases, associated: {},
         pool=pool,
         profiles=strengths.get,
         decisions=decisions,
@@ -256,6 +272,7 @@ async def _assemble(
         settings=settings,
         salt_key=salt_key,
         keys=api_keys,
+        contexts=_contexts(settings),
         renderer=renderer,
         paused=lambda: forgetting.paused,
         ready=lambda: forgetting.ready,
@@ -268,6 +285,8 @@ async def _assemble(
     )
     limits = Limits(max_messages=settings.max_messages, extra_fields=settings.extra_fields)
     chat, completions = ChatCompletions(limits), Completions(limits)
+    passed = [CountTokens(limits), *(LISTED[name](limits) for name in settings.pass_endpoints)]
+    endpoints = [chat, completions, Responses(limits), Messages(limits), *passed]
     explain = Explain(
         detector,
         chat=chat,
@@ -279,8 +298,8 @@ async def _assemble(
     return Parts(
         pool=pool,
         forgetting=forgetting,
-        data=data_routes(gateway, (chat, completions), pool, api_keys),
-        admin=create_admin_router(forgetting, registry, decisions, explain, authoriser(startup.admin_keys)),
+        data=data_routes(gateway, endpoints, pool, api_keys),
+        admin=create_admin_router(forgetting, registry, decisions, hits, explain, authoriser(startup.admin_keys)),
     )
 
 
@@ -288,6 +307,12 @@ def _stamp(settings: Settings, calibration: Calibration) -> str:
     rates = (settings.false_positive_rate, settings.low_false_positive_rate, settings.calibration_confidence)
     recipe: str = job("calibration-recipe")()
     return hashlib.sha256(f"{calibration.encoder} {recipe} {rates}".encode()).hexdigest()
+
+
+def _contexts(settings: Settings) -> dict[bytes, Context]:
+    """How text that clients supply is treated, by the digests of their keys, where it does not depend on the scope."""
+    chosen = ((settings.supplied_keys, Context.SUPPLIED), (settings.suppressed_keys, Context.SUPPRESS))
+    return {digest(key.get_secret_value()): context for keys, context in chosen for key in keys}
 
 
 def _secret(value: SecretStr | None) -> str | None:

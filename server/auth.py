@@ -20,24 +20,34 @@ class BearerKeys:
     __slots__ = ("_digests",)
 
     def __init__(self, keys: Iterable[str]) -> None:
-        self._digests = tuple(hashlib.sha256(key.encode()).digest() for key in keys if key)
+        self._digests = tuple(digest(key) for key in keys if key)
 
-    def check(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Check the ``authorization`` header among raw ASGI headers (names in lower case).
+    def check(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+        """Check the key among raw ASGI headers (names in lower case). Gives its digest.
+
+        It stands in ``authorization``, or in ``x-api-key``, where Anthropic's clients send it.
 
         Raises:
-            Unauthorized: no bearer key is given, or one that is not known.
+            Unauthorized: no key is given, or one that is not known.
         """
-        for name, value in headers:
-            if name == b"authorization":
-                return self.check_value(value)
+        given = dict(headers)
+        if b"authorization" in given:
+            return self.check_value(given[b"authorization"])
+        if b"x-api-key" in given:
+            return self.check_value(_SCHEME + given[b"x-api-key"])
         raise Unauthorized("No API key was given: send `Authorization: Bearer KEY`.", code="missing_api_key")
 
-    def check_value(self, value: bytes) -> None:
-        """Check an ``authorization`` header's value. Raises Unauthorized."""
+    def check_value(self, value: bytes) -> bytes:
+        """Check an ``authorization`` header's value. Gives the key's digest. Raises Unauthorized."""
         given = value[len(_SCHEME) :].strip() if value[: len(_SCHEME)].lower() == _SCHEME else b""
-        digest = hashlib.sha256(given).digest()
+        found = hashlib.sha256(given).digest()
         # Every key is compared, so the time says nothing about which one came close.
-        matches = [hmac.compare_digest(digest, known) for known in self._digests]
+        matches = [hmac.compare_digest(found, known) for known in self._digests]
         if not (given and any(matches)):
             raise Unauthorized("The API key is not known.", code="invalid_api_key")
+        return found
+
+
+def digest(key: str) -> bytes:
+    """What a key is known by once it has been checked."""
+    return hashlib.sha256(key.encode()).digest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -21,6 +21,9 @@ CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 
 # Variables with our prefix that other programs of the project read.
 RESERVED = frozenset({CONFIG_VARIABLE, f"{PREFIX}TOFU_DIR", f"{PREFIX}MODELS_DIR"})
+
+
+PassedEndpoint: TypeAlias = Literal["embeddings", "rerank", "tokenize", "detokenize"]
 
 
 class SettingsError(ValueError):
@@ -76,6 +79,11 @@ class Settings(BaseSettings):
     extra_fields: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Request fields to pass besides the documented ones, comma-separated"
     )
+    pass_endpoints: Annotated[tuple[PassedEndpoint, ...], NoDecode] = Field(
+        (),
+        description="Endpoints without completions to pass to an upstream that has them, comma-separated: "
+        "`embeddings`, `rerank`, `tokenize`, `detokenize`",
+    )
     max_body_bytes: int = Field(8 * 1024 * 1024, ge=1024, description="Largest request body")
     body_timeout: float = Field(30.0, gt=0, description="Longest wait for a whole request body before a 408")
     max_messages: int = Field(2_048, ge=1, description="Most messages, prompts or content parts in a request")
@@ -88,6 +96,17 @@ class Settings(BaseSettings):
     undecided: Literal["refuse", "pass"] = Field(
         "refuse", description="When detection cannot decide: refuse with a 503, or pass the prompt unguarded"
     )
+    watch_attempts: int = Field(
+        2, ge=0, description="How often an answer that met a phrase is continued before it is ended"
+    )
+    supplied_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (),
+        description="API keys whose clients may always be told again what they supply; comma-separated",
+    )
+    suppressed_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (),
+        description="API keys whose clients are never told again what they supply; comma-separated",
+    )
     decision_retention: int = Field(100_000, ge=0, description="Decision records kept; they hold no text")
     engine_port: int = Field(8081, ge=1, le=65535, description="Loopback port of the vLLM that `unremember up` starts")
     engine_args: str = Field("", description="More arguments for the vLLM that `unremember up` starts")
@@ -96,7 +115,9 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged")
 
-    @field_validator("api_keys", "upstreams", "extra_fields", mode="before")
+    @field_validator(
+        "api_keys", "supplied_keys", "suppressed_keys", "upstreams", "extra_fields", "pass_endpoints", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

@@ -14,6 +14,7 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 REQUESTS: Final = "unremember_requests_total"
 DECISIONS: Final = "unremember_decisions_total"
+MET: Final = "unremember_phrases_met_total"
 STAGE: Final = "unremember_stage_seconds"
 OVERHEAD: Final = "unremember_overhead_seconds"
 UPSTREAM: Final = "unremember_upstream_seconds"
@@ -27,6 +28,7 @@ UPSTREAM_PROVEN: Final = "unremember_upstream_proven"
 METRICS: Final = {
     REQUESTS: "Requests by endpoint and outcome",
     DECISIONS: "Interventions decided on, by action and mode (enforce or shadow)",
+    MET: "Phrases that answers met and that were rolled back, by class and whether the prompt was flagged",
     STAGE: "Time in each stage of a request",
     OVERHEAD: "Time that the gateway added to a request: total less the upstream's",
     UPSTREAM: "Time from sending a request upstream to the end of its answer",
@@ -51,6 +53,7 @@ class Telemetry:
         self.registry = CollectorRegistry(auto_describe=True)
         self._requests = self._counter(REQUESTS, "endpoint", "outcome")
         self._decisions = self._counter(DECISIONS, "action", "mode")
+        self._met = self._counter(MET, "class", "flagged")
         self._stages = self._histogram(STAGE, "stage")
         self._overhead = self._histogram(OVERHEAD, "endpoint")
         self._upstream = self._histogram(UPSTREAM, "endpoint")
@@ -100,6 +103,10 @@ class Telemetry:
     def decision(self, action: str, mode: str) -> None:
         """Count an intervention that a plan holds."""
         self._decisions.labels(action, mode).inc()
+
+    def met(self, phrase_class: str, *, flagged: bool) -> None:
+        """Count a phrase that an answer met."""
+        self._met.labels(phrase_class, "yes" if flagged else "no").inc()
 
     def stage(self, name: str, seconds: float) -> None:
         """Record the time of one stage."""

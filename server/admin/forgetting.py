@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from guards.plan import Detection
     from guards.scope import Correction, Mode, Policy, Scope, Source
     from server.admin.compilation import Compile
-    from server.admin.replica import ScopeIndex
+    from server.admin.replica import Follows, ScopeIndex
     from server.registry.records import Record
     from server.registry.registry import Registry
     from server.upstream.capabilities import Capabilities
@@ -72,6 +72,7 @@ class Forgetting:
         poll_interval: float = 1.0,
         wait_limit: float = 30.0,
         adopt_after: float = 30.0,
+        watchlist: Follows | None = None,
     ) -> None:
         """``encoder`` is the fingerprint that ``compile_scope`` puts into its scopes.
 
@@ -86,7 +87,12 @@ class Forgetting:
         self._adopt_after = adopt_after
         self._compilation = Compilation(registry, compile_scope, encoder=encoder)
         self.replica = Replica(
-            registry, detector, self._compilation.compiled, encoder=encoder, poll_interval=poll_interval
+            registry,
+            detector,
+            self._compilation.compiled,
+            encoder=encoder,
+            poll_interval=poll_interval,
+            watchlist=watchlist,
         )
         self._adopting = Periodic("adopting what waits", self._adopt, poll_interval)
 

@@ -23,15 +23,19 @@ _log = logging.getLogger(__name__)
 _PAGE: Final = 256
 
 
-class ScopeIndex(Protocol):
-    """What the control plane needs of a detector."""
-
-    @property
-    def index_vectors(self) -> int: ...
+class Follows(Protocol):
+    """Something that acts by the scopes in force."""
 
     def apply(self, scope: Scope) -> None: ...
 
     def remove(self, request_id: str) -> None: ...
+
+
+class ScopeIndex(Follows, Protocol):
+    """What the control plane needs of a detector."""
+
+    @property
+    def index_vectors(self) -> int: ...
 
     async def explain(self, segments: Sequence[Segment]) -> tuple[list[Detection], dict[str, float]]: ...
 
@@ -51,9 +55,10 @@ class Replica:
         *,
         encoder: str,
         poll_interval: float,
+        watchlist: Follows | None = None,
     ) -> None:
         self._registry = registry
-        self._detector = detector
+        self._followers: tuple[Follows, ...] = (detector, *([watchlist] if watchlist is not None else []))
         self._recompile = recompile
         self._encoder = encoder
         self._following = asyncio.Lock()
@@ -101,16 +106,21 @@ class Replica:
             self.paused = state.paused
             self._report("")
 
+    def _put(self, scope: Scope) -> None:
+        for follower in self._followers:
+            follower.apply(scope)
+
     async def _apply(self, change: Change) -> None:
         if change.live_version is None:
-            self._detector.remove(change.request_id)
+            for follower in self._followers:
+                follower.remove(change.request_id)
         elif change.scope is not None:
-            self._detector.apply(change.scope)
+            self._put(change.scope)
         else:
             # Compiled with another encoder, whose vectors say nothing here.
             scope = await self._recompile(change.request_id, change.live_version)
             await self._registry.save_scope(scope)
-            self._detector.apply(scope)
+            self._put(scope)
         for key in [key for key in self.waiting if key[0] == change.request_id]:
             if key[1] != change.pending_version:
                 del self.waiting[key]

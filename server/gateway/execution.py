@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from guards.scope import Action
 from server.api.body import write
+from server.gateway.delivery import Delivery
 from server.gateway.progress import clock
-from server.gateway.relay import relay, relay_corrected
+from server.gateway.relay import relay
 from server.gateway.usage import Usage
 from server.upstream.call import Call
 from server.upstream.client import UpstreamRefused
@@ -24,62 +25,87 @@ if TYPE_CHECKING:
     from server.gateway.exchange import Exchange
     from server.gateway.intervention import Interventions, Tokenized
     from server.gateway.progress import Progress
+    from server.gateway.watch import Watch
     from server.telemetry import Telemetry
     from server.upstream.pool import Pool, Upstream
 
 
+# Alternatives to a token that are asked for besides, to stand in for those that may not be shown.
+_SPARE: Final = 8
+
+
 @dataclass(frozen=True, slots=True)
-class Flagged:
-    """A request that is not to be answered as it is."""
+class Judged:
+    """A request with its verdict."""
 
     endpoint: Endpoint
     body: Body
     payload: bytes
     """``body`` as it was sent upstream."""
     segments: Sequence[Segment]
+    watch: Watch
     client_salt: str
     exchange: Exchange
     progress: Progress
 
 
 class Execution:
-    """Carries out plans."""
+    """Carries out plans, and sends answers under the watch.
 
-    def __init__(self, pool: Pool, interventions: Interventions, telemetry: Telemetry) -> None:
+    ``attempts``: how often an answer that met a phrase is continued before it is ended.
+    """
+
+    def __init__(self, pool: Pool, interventions: Interventions, telemetry: Telemetry, *, attempts: int) -> None:
         self._pool = pool
         self._interventions = interventions
         self._telemetry = telemetry
+        self._attempts = attempts
 
-    async def carry_out(self, flagged: Flagged, original: Call) -> None:
+    async def watch_over(self, judged: Judged, call: Call) -> None:
+        """Send the answer to the client's own request, under the watch. Raises UpstreamError."""
+        response = await call.response()
+        progress = judged.progress
+        progress.held = max(progress.verdict - call.arrived_at, 0.0)
+        progress.ready = True
+        if response.status >= 400:
+            progress.outcome = "upstream_error"
+            await relay(judged.exchange, response)
+            return
+        progress.outcome = "passed"
+        await self._delivery(judged, judged.body).send(call)
+        if progress.met:
+            progress.outcome = "rolled_back"
+
+    async def carry_out(self, judged: Judged, original: Call) -> None:
         """Answer a flagged request. ``original``, the client's own request on its way, is aborted.
 
         Raises:
             Unavailable: no upstream can carry out the plan now.
             UpstreamError: an upstream failed.
         """
-        endpoint, body, progress = flagged.endpoint, flagged.body, flagged.progress
+        endpoint, body, progress = judged.endpoint, judged.body, judged.progress
         response = original.arrived()
         if response is not None and response.status >= 400:
             progress.outcome = "upstream_error"
-            await relay(flagged.exchange, response)
+            await relay(judged.exchange, response)
             return
         original.close()
         upstream = original.upstream
-        if _corrupts(progress):
-            upstream = self._pool.pick_proven(body["model"], upstream)
+        corrupts, restricts = _wants(progress, Action.CORRUPT), _wants(progress, Action.RESTRICT)
+        upstream = self._pool.pick_able(body["model"], upstream, corrupts=corrupts, restricts=restricts)
         counting = asyncio.create_task(self._interventions.tokenize(endpoint, body, upstream))
         changed: Call | None = None
         try:
-            request = await self._rewritten(flagged, upstream, counting)
+            request = await self._rewritten(judged, upstream, counting)
             changed = Call(self._pool, upstream, endpoint.path, write(request))
             tokenized = await counting
             # Shortened, a prompt might be admitted that is too long; the client must hear that it is.
             fits = tokenized.fits(endpoint.max_output(body))
-            if not fits and await self._pass_error(flagged, upstream):
+            if not fits and await self._pass_error(judged, upstream):
                 return
             response = await changed.response()
             if response.status >= 400:
-                if await self._pass_error(flagged, upstream):
+                if await self._pass_error(judged, upstream):
                     return
                 # The neutral wording may be longer than the question, by just too much.
                 changed.close()
@@ -90,48 +116,72 @@ class Execution:
                     raise no_upstream()
             progress.ready = True
             progress.outcome = "intervened"
-            await relay_corrected(flagged.exchange, response, Usage(tokenized.counts, int(body.get("n") or 1)))
+            usage = Usage(tokenized.counts, endpoint.choices(body))
+            await self._delivery(judged, request, usage).send(changed)
         except UpstreamRefused:
             # What it refuses is the client's own fault, or ours. Only the client's is the client's to see.
-            if not await self._pass_error(flagged, upstream):
+            if not await self._pass_error(judged, upstream):
                 raise no_upstream() from None
         finally:
             counting.cancel()
             if changed is not None:
                 changed.close()
 
-    async def _rewritten(self, flagged: Flagged, upstream: Upstream, counting: asyncio.Task[Tokenized]) -> Body:
+    async def _rewritten(self, judged: Judged, upstream: Upstream, counting: asyncio.Task[Tokenized]) -> Body:
         """The request that goes upstream in place of the client's, whose tokens are being counted."""
         began = clock()
-        endpoint, body, plan, segments = flagged.endpoint, flagged.body, flagged.progress.plan, flagged.segments
+        endpoint, body, plan, segments = judged.endpoint, judged.body, judged.progress.plan, judged.segments
         interventions = self._interventions
         request = await interventions.decline(endpoint, body, segments, plan, upstream)
-        if _corrupts(flagged.progress):
+        if _wants(judged.progress, Action.CORRUPT):
             prompt = await (counting if request == body else interventions.tokenize(endpoint, request, upstream))
-            request = await interventions.corrupt(endpoint, request, segments, plan, prompt, flagged.client_salt)
+            request = await interventions.corrupt(endpoint, request, segments, plan, prompt, judged.client_salt)
+        if _wants(judged.progress, Action.RESTRICT):
+            request_ids = [
+                name for found in plan.interventions if found.action is Action.RESTRICT for name in found.request_ids
+            ]
+            request = interventions.restrict(request, *judged.watch.restrictions(request_ids))
+            request, _ = endpoint.with_spare(request, _SPARE)
         if endpoint.max_output(body) is None:
             request = await self._bounded(endpoint, request, await counting, upstream)
         self._telemetry.stage("intervene", clock() - began)
         return request
+
+    def _delivery(self, judged: Judged, sent: Body, usage: Usage | None = None) -> Delivery:
+        _, limit = judged.endpoint.with_spare(judged.body, 0)
+        return Delivery(
+            self._pool,
+            self._interventions,
+            judged.exchange,
+            judged.endpoint,
+            judged.watch,
+            judged.progress,
+            client=judged.body,
+            sent=sent,
+            client_salt=judged.client_salt,
+            usage=usage,
+            limit=limit if sent is not judged.body else None,
+            attempts=self._attempts,
+        )
 
     async def _bounded(self, endpoint: Endpoint, request: Body, original: Tokenized, upstream: Upstream) -> Body:
         """The changed request, with room for an answer that both it and the client's own would have."""
         changed = await self._interventions.tokenize(endpoint, request, upstream)
         return endpoint.limit_output(request, max(min(original.room, changed.room), 1))
 
-    async def _pass_error(self, flagged: Flagged, upstream: Upstream) -> bool:
+    async def _pass_error(self, judged: Judged, upstream: Upstream) -> bool:
         """Send the client's own request again and pass its error on. False if it gives none."""
-        call = Call(self._pool, upstream, flagged.endpoint.path, flagged.payload)
+        call = Call(self._pool, upstream, judged.endpoint.path, judged.payload)
         try:
             response = await call.response()
             if response.status < 400:
                 return False
-            flagged.progress.outcome = "upstream_error"
-            await relay(flagged.exchange, response)
+            judged.progress.outcome = "upstream_error"
+            await relay(judged.exchange, response)
             return True
         finally:
             call.close()
 
 
-def _corrupts(progress: Progress) -> bool:
-    return any(found.action is Action.CORRUPT for found in progress.plan.interventions)
+def _wants(progress: Progress, action: Action) -> bool:
+    return any(found.action is action for found in progress.plan.interventions)

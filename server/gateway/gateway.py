@@ -5,32 +5,38 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from guards.plan import Plan, make_plan
+from guards.watch.watchlist import Watchlist
 from server.api.body import parse, write
+from server.api.endpoint import Endpoint
 from server.errors import ApiError, Busy, Unavailable
 from server.gateway.exchange import ClientGone, Exchange
-from server.gateway.execution import Execution, Flagged
+from server.gateway.execution import Execution, Judged
 from server.gateway.intervention import Interventions
 from server.gateway.progress import Progress, Recorder, clock, outcome_of
 from server.gateway.relay import relay
 from server.gateway.salt import salted
+from server.gateway.watch import Watch
 from server.upstream.call import Call
 from server.upstream.client import UpstreamError, UpstreamRefused
 from server.upstream.pool import no_upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from guards.act.corruption import CorruptionProfile
     from guards.plan import Detection, Segment
+    from guards.scope import Context
     from server.api.body import Body
-    from server.api.endpoint import Endpoint
+    from server.api.endpoint import Passage
     from server.auth import BearerKeys
     from server.gateway.detection import Detects
     from server.gateway.exchange import Receive, Scope, Send
-    from server.gateway.progress import Records
+    from server.gateway.intervention import Restriction
+    from server.gateway.progress import CountsHits, Records
     from server.settings import Settings
     from server.telemetry import Telemetry
     from server.upstream.pool import Pool, Upstream
@@ -38,13 +44,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NOTHING: Final = Watchlist()
+NO_CONTEXTS: Final[Mapping[bytes, Context]] = MappingProxyType({})
+
 
 class Gateway:
-    """Serves the generating endpoints.
+    """Serves the endpoints: the generating ones guarded, the others as they are.
 
     Args:
         renderer: renders prompts as the served model's template does; without it a prompt to be
             corrupted is corrupted whole.
+        restriction: makes phrases, and words that go with them, arguments for the engine.
+        contexts: by a key's digest, how text that its clients supply is treated, instead of as each scope says.
         paused: while it gives true, plans are recorded as shadow and nothing is changed.
         ready: while it gives false, what is forgotten is not known for certain, and nothing is served.
     """
@@ -53,6 +64,8 @@ class Gateway:
         self,
         *,
         detector: Detects,
+        watchlist: Watchlist,
+        restriction: Restriction,
         pool: Pool,
         profiles: Callable[[str], CorruptionProfile | None],
         decisions: Records,
@@ -60,26 +73,30 @@ class Gateway:
         settings: Settings,
         salt_key: bytes,
         keys: BearerKeys,
+        contexts: Mapping[bytes, Context] = NO_CONTEXTS,
+        hits: CountsHits | None = None,
         renderer: Renderer | None = None,
         paused: Callable[[], bool] = lambda: False,
         ready: Callable[[], bool] = lambda: True,
     ) -> None:
         self._detector = detector
+        self._watchlist = watchlist
+        self._contexts = contexts
         self._pool = pool
         self._profiles = profiles
-        self._recorder = Recorder(decisions, telemetry)
+        self._recorder = Recorder(decisions, telemetry, hits)
         self._telemetry = telemetry
         self._settings = settings
         self._salt_key = salt_key
         self._keys = keys
         self._paused = paused
         self._ready = ready
-        interventions = Interventions(detector, pool, profiles, renderer, salt_key)
-        self._execution = Execution(pool, interventions, telemetry)
+        interventions = Interventions(detector, pool, profiles, renderer, salt_key, restriction)
+        self._execution = Execution(pool, interventions, telemetry, attempts=settings.watch_attempts)
         self.in_flight = 0
 
-    async def handle(self, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request. Every failure ends as an error in OpenAI's envelope, or a cut connection."""
+    async def handle(self, endpoint: Passage, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request. Every failure ends as an error in the API's envelope, or a cut connection."""
         exchange = Exchange(receive, send)
         progress = Progress(clock())
         try:
@@ -87,12 +104,12 @@ class Gateway:
                 await self._admit(endpoint, scope, exchange, progress)
             except ApiError as error:
                 progress.outcome = outcome_of(error)
-                await exchange.refuse(error)
+                await exchange.refuse(error, endpoint.error(error))
             except UpstreamError:
                 progress.outcome = "upstream_failed"
                 # An answer that has begun can only be cut: returning now makes the server do it.
                 if not exchange.started:
-                    await exchange.refuse(no_upstream())
+                    await exchange.refuse(no_upstream(), endpoint.error(no_upstream()))
         except ClientGone:
             progress.outcome = "disconnected"
         except asyncio.CancelledError:
@@ -103,17 +120,18 @@ class Gateway:
         except Exception as error:
             log.error("request failed: %s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
             if not exchange.started:
-                await exchange.refuse(ApiError("The server failed to answer.", code="internal_error"))
+                failure = ApiError("The server failed to answer.", code="internal_error")
+                await exchange.refuse(failure, endpoint.error(failure))
         finally:
             exchange.close()
             if progress.admitted:
                 self.in_flight -= 1
-            self._recorder.record(endpoint.name, exchange.id, progress)
+            self._recorder.record(endpoint.name, exchange.id, progress, decided=isinstance(endpoint, Endpoint))
 
-    async def _admit(self, endpoint: Endpoint, scope: Scope, exchange: Exchange, progress: Progress) -> None:
+    async def _admit(self, endpoint: Passage, scope: Scope, exchange: Exchange, progress: Progress) -> None:
         settings = self._settings
         headers = scope["headers"]
-        self._keys.check(headers)
+        progress.key = self._keys.check(headers)
         if not self._ready():
             raise Unavailable("The server is not ready; try again shortly.", code="not_ready", retry_after=5)
         if self.in_flight >= settings.max_in_flight:
@@ -135,6 +153,27 @@ class Gateway:
 
         progress.sent = clock()
         call = Call(self._pool, upstream, endpoint.path, payload)
+        try:
+            if isinstance(endpoint, Endpoint):
+                await self._guard(endpoint, body, payload, client_salt, call, exchange, progress)
+            else:
+                await self._pass(call, exchange, progress)
+        finally:
+            progress.ended = clock()
+            call.close()
+
+    async def _guard(
+        self,
+        endpoint: Endpoint,
+        body: Body,
+        payload: bytes,
+        client_salt: str,
+        call: Call,
+        exchange: Exchange,
+        progress: Progress,
+    ) -> None:
+        """Judge a request that is on its way, and answer it."""
+        upstream = call.upstream
         judging = asyncio.create_task(self._judge(endpoint, body, upstream, progress))
         try:
             # An upstream that refuses the request does so whatever the verdict.
@@ -149,15 +188,26 @@ class Gateway:
                     raise undecided() from None
                 await self._pass(call, exchange, progress)
                 return
+            watch = self._watch(endpoint, body, segments, progress)
+            judged = Judged(endpoint, body, payload, segments, watch, client_salt, exchange, progress)
             if progress.plan:
-                flagged = Flagged(endpoint, body, payload, segments, client_salt, exchange, progress)
-                await self._execution.carry_out(flagged, call)
+                await self._execution.carry_out(judged, call)
+            elif watch:
+                await self._execution.watch_over(judged, call)
             else:
                 await self._pass(call, exchange, progress)
         finally:
             judging.cancel()
-            progress.ended = clock()
-            call.close()
+
+    def _watch(self, endpoint: Endpoint, body: Body, segments: Sequence[Segment], progress: Progress) -> Watch:
+        """What must not leave in the answer."""
+        return Watch(
+            NOTHING if self._paused() else self._watchlist,
+            progress.plan.watched,
+            own=lambda: [segment.text for segment in segments],
+            enumerated=lambda: endpoint.enumerated(body),
+            context=self._contexts.get(progress.key),
+        )
 
     async def _pass(self, call: Call, exchange: Exchange, progress: Progress) -> None:
         """Send the upstream's answer as it is."""

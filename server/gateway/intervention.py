@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import hmac
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from guards.act.corruption import cache_salt
 from guards.act.decline import Form
+from guards.engine.wire import from_xargs
 from guards.plan import Role
 from guards.scope import Action
 from server.api.body import replace
@@ -20,12 +22,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from guards.act.corruption import CorruptionProfile
+    from guards.phrases.phrase import Phrase
     from guards.plan import Intervention, Plan, Segment
     from server.api.body import Body, Path
     from server.api.endpoint import Endpoint, Rendering
     from server.gateway.detection import Detects
     from server.upstream.pool import Pool, Upstream
     from server.upstream.tokenizer import Renderer
+
+Restriction: TypeAlias = "Callable[[Sequence[Phrase], Sequence[str]], Body]"
+"""Makes phrases, and words that go with them, extra arguments that keep the engine from them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +69,14 @@ class Interventions:
         profiles: Callable[[str], CorruptionProfile | None],
         renderer: Renderer | None,
         salt_key: bytes,
+        restriction: Restriction,
     ) -> None:
         self._detector = detector
         self._pool = pool
         self._profiles = profiles
         self._renderer = renderer
         self._salt_key = salt_key
+        self._restriction = restriction
 
     async def tokenize(self, endpoint: Endpoint, body: Body, upstream: Upstream) -> Tokenized:
         """The upstream's tokens of every prompt in the body.
@@ -162,6 +170,21 @@ class Interventions:
         args = await corruption_args(profile, seed, self._renderer, prompt, targets)
         salt = cache_salt(self._salt_key, args, client_salt=client_salt)
         return body | {"vllm_xargs": args.to_xargs(), "cache_salt": salt}
+
+    def restrict(self, body: Body, phrases: Sequence[Phrase], associated: Sequence[str]) -> Body:
+        """The body with the arguments that keep the engine from phrases, in place of any it had."""
+        if not phrases:
+            return body
+        return body | {"vllm_xargs": (body.get("vllm_xargs") or {}) | self._restriction(phrases, associated)}
+
+    def grown(self, body: Body, tokens: int, client_salt: str) -> Body:
+        """The body, whose prompt has grown to ``tokens`` tokens, with the same tokens corrupted as before."""
+        args = from_xargs(body.get("vllm_xargs") or {})
+        if args is None:
+            return body
+        args = dataclasses.replace(args, prompt_tokens=tokens)
+        salt = cache_salt(self._salt_key, args, client_salt=client_salt)
+        return body | {"vllm_xargs": body["vllm_xargs"] | args.to_xargs(), "cache_salt": salt}
 
     def _seed(self, segments: Iterable[Segment]) -> int:
         """From the asked texts, so that the same prompt gives the same answer."""

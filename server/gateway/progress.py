@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from guards.plan import Plan
+from guards.watch.watchlist import scope_of
 from server.registry.decisions import Decision, DecisionDetection, DecisionIntervention
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from guards.phrases.matching import Hit
     from guards.plan import Detection, Intervention
     from server.errors import ApiError
     from server.telemetry import Telemetry
@@ -25,9 +27,13 @@ class Progress:
 
     began: float
     outcome: str = "failed"
+    key: bytes = b""
+    """Digest of the client's key."""
     admitted: bool = False
     detections: Sequence[Detection] = ()
     plan: Plan = field(default_factory=Plan)
+    met: list[Hit] = field(default_factory=list)
+    """Phrases that its answer met, each of which was rolled back."""
     sent: float = 0.0
     """When the request went upstream; 0 if it did not."""
     verdict: float = 0.0
@@ -61,22 +67,37 @@ class Records(Protocol):
     def record(self, decision: Decision) -> None: ...
 
 
+class CountsHits(Protocol):
+    """What the gateway needs of the report on phrases."""
+
+    def count(self, request_id: str, phrase: str, flagged: bool, acted: bool) -> None: ...
+
+
 class Recorder:
     """Turns progress into figures and, for an admitted request, a decision."""
 
-    def __init__(self, decisions: Records, telemetry: Telemetry) -> None:
+    def __init__(self, decisions: Records, telemetry: Telemetry, hits: CountsHits | None) -> None:
         self._decisions = decisions
         self._telemetry = telemetry
+        self._hits = hits
 
-    def record(self, endpoint: str, request_id: str, progress: Progress) -> None:
-        """Record a request that is over."""
+    def record(self, endpoint: str, request_id: str, progress: Progress, *, decided: bool = True) -> None:
+        """Record a request that is over. ``decided``: whether the endpoint is one where something is decided."""
         now = clock()
         self._telemetry.request(endpoint, progress.outcome)
         if not progress.admitted:
             return
+        for met in progress.met:
+            request_id = scope_of(met.owner)
+            flagged = request_id in progress.plan.watched
+            self._telemetry.met(met.phrase.kind.value, flagged=flagged)
+            if self._hits is not None:
+                self._hits.count(request_id, met.phrase.text, flagged=flagged, acted=True)
         if progress.ready:
             self._telemetry.upstream(endpoint, progress.upstream)
             self._telemetry.overhead(endpoint, now - progress.began - progress.upstream)
+        if not decided:
+            return
         self._decisions.record(
             Decision(
                 id=request_id,

@@ -13,17 +13,17 @@ from server.gateway.exchange import Exchange
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from server.api.endpoint import Endpoint
+    from server.api.endpoint import Passage
     from server.auth import BearerKeys
     from server.gateway.exchange import Receive, Scope, Send
     from server.gateway.gateway import Gateway
     from server.upstream.pool import Pool
 
 
-class Generate:
-    """A generating endpoint."""
+class Serve:
+    """An endpoint of the gateway."""
 
-    def __init__(self, gateway: Gateway, endpoint: Endpoint) -> None:
+    def __init__(self, gateway: Gateway, endpoint: Passage) -> None:
         self._gateway = gateway
         self._endpoint = endpoint
 
@@ -63,11 +63,11 @@ async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
     await Exchange(receive, send).refuse(NotFound(f"There is no route {method} {path}.", code="unknown_route"))
 
 
-def data_routes(gateway: Gateway, endpoints: Iterable[Endpoint], pool: Pool, keys: BearerKeys) -> list[Route]:
+def data_routes(gateway: Gateway, endpoints: Iterable[Passage], pool: Pool, keys: BearerKeys) -> list[Route]:
     """All routes of the data plane, the busiest first."""
     listed = Models(pool, keys)
     return [
-        *(Route(endpoint.path, Generate(gateway, endpoint)) for endpoint in endpoints),
+        *(Route(endpoint.path, Serve(gateway, endpoint)) for endpoint in endpoints),
         Route("/v1/models", listed),
         Route("/v1/models/{model:path}", listed),
     ]

@@ -31,16 +31,18 @@ class Usage:
         choices: choices for each prompt (``n``).
     """
 
-    __slots__ = ("_choices", "_counts")
+    __slots__ = ("_choices", "_counts", "completion")
 
     def __init__(self, counts: Sequence[int], choices: int = 1) -> None:
         self._counts = tuple(counts)
         self._choices = max(choices, 1)
+        self.completion: int | None = None
+        """Tokens generated, where the upstream's own figure counts some that did not leave."""
 
     def whole(self, body: bytes) -> bytes:
         """A JSON answer with its usage corrected. Raises ValueError if it is no JSON object."""
         text = body.decode()
-        return self._corrected(text, members(text), sum(self._counts)).encode()
+        return self._corrected(text, members(text), sum(self._counts), final=True).encode()
 
     def event(self, event: bytes) -> bytes:
         """An event of a stream, without its end, with its usage corrected. Raises ValueError as ``whole`` does."""
@@ -53,17 +55,20 @@ class Usage:
         # A running count belongs to the chunk's prompt, the final one to all of them (vLLM 0.32).
         choices = chunk["choices"].value if "choices" in chunk else None
         count = self._counts_of(choices[0]["index"]) if choices else sum(self._counts)
-        return self._corrected(text, chunk, count).encode()
+        return self._corrected(text, chunk, count, final=not choices).encode()
 
     def _counts_of(self, index: int) -> int:
         return self._counts[min(index // self._choices, len(self._counts) - 1)]
 
-    def _corrected(self, text: str, answer: Mapping[str, Value], count: int) -> str:
+    def _corrected(self, text: str, answer: Mapping[str, Value], count: int, *, final: bool) -> str:
         usage = answer.get("usage")
         if usage is None or not isinstance(usage.value, dict):
             return text
         figures = members(text, usage.start)
-        new = {"prompt_tokens": count, "total_tokens": count + (usage.value.get("completion_tokens") or 0)}
+        completion = usage.value.get("completion_tokens") or 0
+        if self.completion is not None and final:
+            completion = self.completion
+        new = {"prompt_tokens": count, "completion_tokens": completion, "total_tokens": count + completion}
         edits = [(figures[name], str(figure)) for name, figure in new.items() if name in figures]
         details = figures.get("prompt_tokens_details")
         if details is not None and isinstance(details.value, dict):

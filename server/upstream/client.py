@@ -95,6 +95,23 @@ class UpstreamClient:
         except (aiohttp.ClientError, OSError) as error:
             raise UpstreamLost(type(error).__name__) from error
 
+    async def post(self, url: URL, body: bytes) -> bytes:
+        """POST JSON, and give back the body of the answer.
+
+        Raises:
+            UpstreamRefused: a status of 400 or more.
+            UpstreamError: no answer.
+        """
+        response = await self.send(url, body)
+        try:
+            if response.status >= 400:
+                raise UpstreamRefused(response.status)
+            return await response.read()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise UpstreamError(type(error).__name__) from error
+        finally:
+            response.close()  # does nothing to a connection whose answer was read to the end
+
     async def ask(self, url: URL, question: Any) -> Any:
         """POST JSON, and give back the JSON answered.
 
@@ -102,15 +119,11 @@ class UpstreamClient:
             UpstreamRefused: a status of 400 or more.
             UpstreamError: no answer, or none that is JSON.
         """
-        response = await self.send(url, orjson.dumps(question))
+        body = await self.post(url, orjson.dumps(question))
         try:
-            if response.status >= 400:
-                raise UpstreamRefused(response.status)
-            return orjson.loads(await response.read())
-        except (aiohttp.ClientError, OSError, TimeoutError, orjson.JSONDecodeError) as error:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError as error:
             raise UpstreamError(type(error).__name__) from error
-        finally:
-            response.close()  # does nothing to a connection whose answer was read to the end
 
     async def ask_all(self, url: URL, questions: Iterable[Any]) -> list[Any]:
         """Ask several questions, some at once, as ``ask`` does. The first failure ends the rest."""

@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from guards.act.corruption import CorruptionProfile
 from guards.plan import Band, Detection, Evidence, Role, Segment, Span
 from guards.scope import Action, Context, Mode, Policy
+from guards.watch.watchlist import Watchlist
 from server.api.chat import ChatCompletions
 from server.api.completions import Completions
 from server.api.endpoint import Limits
@@ -31,6 +32,7 @@ from tests.fakes.upstream import MODEL
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from guards.phrases.phrase import Phrase
     from server.settings import Settings
     from server.upstream.tokenizer import Renderer
 
@@ -115,6 +117,7 @@ class Wired:
     telemetry: Telemetry
     session: aiohttp.ClientSession
     profiles: dict[str, CorruptionProfile]
+    watchlist: Watchlist
     paused: list[bool] = field(default_factory=lambda: [False])
     ready: list[bool] = field(default_factory=lambda: [True])
 
@@ -135,6 +138,11 @@ class DecisionList(list[Decision]):
 
     def record(self, decision: Decision) -> None:
         self.append(decision)
+
+
+def restriction(phrases: Sequence[Phrase], associated: Sequence[str]) -> dict[str, Any]:
+    """Arguments that a test can read."""
+    return {"unremember_phrases": "|".join(phrase.text for phrase in phrases), "unremember_penalty": 0.0}
 
 
 def profile(model: str = MODEL) -> CorruptionProfile:
@@ -177,6 +185,7 @@ async def wired(
     telemetry = Telemetry()
     detector = FakeDetector()
     decisions = DecisionList()
+    watchlist = Watchlist()
     keys = BearerKeys([KEY])
     profiles: dict[str, CorruptionProfile] = {MODEL: profile()}
     paused, ready = [False], [True]
@@ -191,6 +200,8 @@ async def wired(
     )
     gateway = Gateway(
         detector=detector,
+        watchlist=watchlist,
+        restriction=restriction,
         pool=pool,
         profiles=profiles.get,
         decisions=decisions,
@@ -211,7 +222,7 @@ async def wired(
     await pool.start()
     try:
         async with serving(app) as url, aiohttp.ClientSession(headers={"authorization": f"Bearer {KEY}"}) as session:
-            yield Wired(url, gateway, pool, detector, decisions, telemetry, session, profiles, paused, ready)
+            yield Wired(url, gateway, pool, detector, decisions, telemetry, session, profiles, watchlist, paused, ready)
     finally:
         await pool.close()
         await client.close()

@@ -334,13 +334,17 @@ class TestNoOracle:
         assert last(upstream)["messages"][0]["content"] == NEUTRAL
 
     async def test_an_error_inside_a_stream_says_nothing(self, gate: Wired, upstream: FakeUpstream) -> None:
-        chunks = [b'data: {"choices": []}\n\n', b'data: {"error": {"message": "unremember_spans are odd"}}\n\n']
+        begun = {"choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": None}]}
+        chunks = [
+            b"data: " + orjson.dumps(begun) + b"\n\n",
+            b'data: {"error": {"message": "unremember_spans are odd"}}\n\n',
+        ]
         upstream.handler = lambda request: (
             Reply(chunks=[*chunks, b"data: [DONE]\n\n"], content_type="text/event-stream")
             if NEUTRAL.encode() in request.raw and "completions" in request.path
             else None
         )
         answer = await events(await gate.chat(ASKED, stream=True, max_tokens=5))
-        assert answer[0] == {"choices": []}
+        assert answer[0] == begun
         assert answer[1]["error"]["code"] == "generation_failed"
         assert "spans" not in orjson.dumps(answer).decode()

@@ -5,6 +5,7 @@ from server.telemetry import METRICS, Telemetry
 NAMES = [
     "unremember_requests_total",
     "unremember_decisions_total",
+    "unremember_phrases_met_total",
     "unremember_stage_seconds",
     "unremember_overhead_seconds",
     "unremember_upstream_seconds",

@@ -106,7 +106,7 @@ async def test_a_proof_is_repeated_when_it_is_due_and_counts_no_more_when_stale(
         upstream.proof_at -= 201
         assert not pool.proven(upstream)
         with pytest.raises(Unavailable):
-            pool.pick_proven(MODEL, upstream)
+            pool.pick_able(MODEL, upstream, corrupts=True, restricts=False)
         await pool.close()
 
 
@@ -115,9 +115,9 @@ async def test_a_corrupted_request_goes_only_where_that_is_proven(client: Upstre
         pool = pool_of(client, first.url, second.url, holds=True)
         await pool.start()
         a, b = pool.upstreams
-        assert pool.pick_proven(MODEL, b) is b
+        assert pool.pick_able(MODEL, b, corrupts=True, restricts=False) is b
         b.proof = Proof(False, "broken")
-        assert pool.pick_proven(MODEL, b) is a
+        assert pool.pick_able(MODEL, b, corrupts=True, restricts=False) is a
         assert pool.corruptible(MODEL)
         assert not pool.corruptible("another")
         a.healthy = False

@@ -1,0 +1,247 @@
+"""One answer on its way to the client, watched: what meets a phrase is rolled back and goes on otherwise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+
+from guards.watch.watchlist import scope_of
+from server.api.answer import TEXT, TOKENS
+from server.api.body import write
+from server.gateway.line import Line
+from server.gateway.usage import EventSplitter, Usage, join
+from server.gateway.watch import Thread
+from server.upstream.call import Call
+from server.upstream.client import UpstreamError, UpstreamRefused
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Sequence
+
+    from guards.phrases.phrase import Phrase
+    from server.api.answer import Answer
+    from server.api.body import Body
+    from server.api.endpoint import Endpoint
+    from server.gateway.exchange import Exchange
+    from server.gateway.intervention import Interventions
+    from server.gateway.progress import Progress
+    from server.gateway.watch import Met, Watch
+    from server.upstream.pool import Pool, Upstream
+
+_STREAM: Final = "text/event-stream"
+
+
+class Delivery:
+    """Sends the answer to one request.
+
+    Args:
+        client: the client's own body; ``sent`` is what went upstream in its place.
+        usage: corrects token counts, where ``sent`` has another prompt.
+        limit: alternatives to each token that the client asked for, where ``sent`` asks for more.
+        attempts: how often a choice may be continued before it is ended.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        interventions: Interventions,
+        exchange: Exchange,
+        endpoint: Endpoint,
+        watch: Watch,
+        progress: Progress,
+        *,
+        client: Body,
+        sent: Body,
+        client_salt: str,
+        usage: Usage | None = None,
+        limit: int | None = None,
+        attempts: int,
+    ) -> None:
+        self._pool = pool
+        self._interventions = interventions
+        self._exchange = exchange
+        self._endpoint = endpoint
+        self._watch = watch
+        self._progress = progress
+        self._client = client
+        self._sent = sent
+        self._client_salt = client_salt
+        self._usage = usage
+        self._limit = limit
+        self._attempts = attempts
+        self._tried: dict[int, int] = {}
+        self._literal: list[Phrase] = []
+        self._requests: set[str] = set(progress.plan.watched)
+
+    async def send(self, call: Call) -> None:
+        """Send an answer that has arrived with a status under 400.
+
+        Raises:
+            UpstreamError: an upstream failed. If the exchange has started, all that could leave is out.
+        """
+        response = await call.response()
+        kind = response.headers.get("content-type", "application/json")
+        try:
+            if kind.startswith(_STREAM):
+                await self._stream(call, response, kind.encode("latin-1"))
+            else:
+                answer = await self._whole(self._endpoint.answer(await response.read()), call.upstream)
+                body = self._usage.whole(answer.raw) if self._usage else answer.raw
+                await self._exchange.answer(response.status, body, kind.encode("latin-1"))
+        except UpstreamRefused as error:
+            raise UpstreamError("a continuation was refused") from error
+        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
+            raise UpstreamError(type(error).__name__) from error
+
+    async def _stream(self, call: Call, response: aiohttp.ClientResponse, kind: bytes) -> None:
+        endpoint = self._endpoint
+        line = Line(
+            endpoint.stream(self._sent),
+            self._watch,
+            lambda choice: endpoint.begun(self._client, choice),
+            whole=bool(self._watch) and not endpoint.continues(self._client),
+            limit=self._limit,
+        )
+        choices = endpoint.choices(self._sent) * len(endpoint.prompts(self._sent))
+        await self._exchange.start(response.status, [(b"content-type", kind)])
+        splitter = EventSplitter()
+        async for events in _events(response, splitter):
+            await self._send(raw for event in events for raw in line.take(event))
+            if len(line.cut) == choices:
+                call.close()
+                break
+        rolled_back = bool(line.cut)
+        while line.cut:
+            await self._continue(line, min(line.cut), call.upstream, closes=choices == 1)
+        if rolled_back and choices > 1:
+            await self._recount([line.text(choice) for choice in range(choices)], call.upstream)
+        rest = [self._corrected(raw) for raw in line.finish()]
+        await self._exchange.finish(join(rest) + splitter.rest())
+
+    async def _continue(self, line: Line, choice: int, upstream: Upstream, *, closes: bool) -> None:
+        """Go on with a choice from what of it is out, restricted; or end it."""
+        self._meet(line.cut[choice])
+        text = line.out(choice)
+        alone = self._endpoint.alone(self._sent, choice)
+        resumed = self._endpoint.resumed(alone, text) if self._may_try(choice) else None
+        tokens = await self._count(text, upstream)
+        request = self._ending(alone) if resumed is None else await self._restricted(resumed, alone, tokens, upstream)
+        call = Call(self._pool, upstream, self._endpoint.path, write(request))
+        try:
+            response = await call.response()
+            if response.status >= 400 and resumed is not None:
+                call.close()
+                resumed = None
+                call = Call(self._pool, upstream, self._endpoint.path, write(self._ending(alone)))
+                response = await call.response()
+            if response.status >= 400:
+                raise UpstreamRefused(response.status)
+            await self._counting(upstream)
+            line.resume(choice, tokens, closes=closes)
+            stream = self._endpoint.stream(request)
+            async for events in _events(response, EventSplitter()):
+                taken = (line.take_of(choice, stream, event, closes=closes, stop=resumed is None) for event in events)
+                await self._send(raw for some in taken for raw in some)
+                if choice in line.cut:
+                    return
+        finally:
+            call.close()
+
+    async def _whole(self, answer: Answer, upstream: Upstream) -> Answer:
+        """The answer with every choice that meets a phrase regenerated, or cut before it."""
+        judged = self._judged(answer)
+        for choice, met in judged.items():
+            answer = await self._regenerated(answer, choice, met, upstream)
+        if judged:
+            texts: dict[int, str] = {}
+            for piece in answer.pieces():
+                if piece.channel != TOKENS:
+                    texts[piece.choice] = texts.get(piece.choice, "") + piece.text
+            await self._recount(texts.values(), upstream)
+        before: dict[int, str] = {}
+
+        def forbidden(choice: int, tokens: str, token: str) -> bool:
+            begun = before.setdefault(choice, self._endpoint.begun(self._client, choice))
+            return self._watch.forbids(token, begun + tokens)
+
+        return answer.strike(forbidden, self._limit)
+
+    async def _regenerated(self, answer: Answer, choice: int, met: Met | None, upstream: Upstream) -> Answer:
+        endpoint = self._endpoint
+        alone = endpoint.alone(self._sent, choice)
+        other: Answer | None = None
+        while met is not None:
+            self._meet(met)
+            if not self._may_try(choice):
+                kept = met.hit.start if met.channel == TEXT else 0
+                if other is None:
+                    return answer.cut(choice, kept)
+                return answer.replace(choice, other.cut(0, kept))
+            request = await self._restricted(alone, alone, 0, upstream)
+            other = endpoint.answer(await self._pool.client.post(upstream.route(endpoint.path), write(request)))
+            met = self._judged(other, choice).get(0)
+        return answer if other is None else answer.replace(choice, other)
+
+    def _judged(self, answer: Answer, of: int | None = None) -> dict[int, Met]:
+        """The first phrase that each choice meets, by choice. ``of``: the choice that a single one stands for."""
+        found: dict[int, Met] = {}
+        for piece in answer.pieces():
+            begun = self._endpoint.begun(self._client, piece.choice if of is None else of)
+            thread = Thread(self._watch, piece.channel, begun if piece.channel in (TEXT, TOKENS) else "")
+            met = thread.feed(piece.text) or thread.finish()
+            if met is not None and (piece.choice not in found or piece.channel == TEXT):
+                found[piece.choice] = met
+        return found
+
+    def _may_try(self, choice: int) -> bool:
+        """Whether a choice may be tried again. Without restriction it would only meet the phrase again."""
+        self._tried[choice] = self._tried.get(choice, 0) + 1
+        return self._tried[choice] <= self._attempts and self._pool.restrictable(self._sent["model"])
+
+    def _meet(self, met: Met) -> None:
+        self._progress.met.append(met.hit)
+        self._requests.add(scope_of(met.hit.owner))
+        self._literal.append(met.literal)
+
+    async def _restricted(self, request: Body, alone: Body, tokens: int, upstream: Upstream) -> Body:
+        phrases, associated = self._watch.restrictions(sorted(self._requests))
+        request = self._interventions.restrict(request, [*phrases, *self._literal], associated)
+        if request.get("vllm_xargs") and tokens:
+            grown = await self._interventions.tokenize(self._endpoint, request, upstream)
+            request = self._interventions.grown(request, grown.counts[0], self._client_salt)
+        allowed = self._endpoint.max_output(alone)
+        return request if allowed is None else self._endpoint.limit_output(request, max(allowed - tokens, 1))
+
+    def _ending(self, alone: Body) -> Body:
+        return self._endpoint.limit_output(alone, 1)
+
+    async def _recount(self, texts: Iterable[str], upstream: Upstream) -> None:
+        """Count the tokens of what leaves: the upstream's own figure holds others too. Each text ends with one more."""
+        usage = await self._counting(upstream)
+        usage.completion = sum([1 + await self._count(text, upstream) for text in texts])
+
+    async def _counting(self, upstream: Upstream) -> Usage:
+        if self._usage is None:
+            prompts = await self._interventions.tokenize(self._endpoint, self._client, upstream)
+            self._usage = Usage(prompts.counts, self._endpoint.choices(self._client))
+        return self._usage
+
+    async def _count(self, text: str, upstream: Upstream) -> int:
+        if not text:
+            return 0
+        question = {"model": self._sent["model"], "prompt": text, "add_special_tokens": False}
+        return int((await self._pool.client.ask(upstream.route("/tokenize"), question))["count"])
+
+    async def _send(self, raws: Iterable[bytes]) -> None:
+        if some := [self._corrected(raw) for raw in raws]:
+            await self._exchange.send(join(some))
+
+    def _corrected(self, raw: bytes) -> bytes:
+        return self._usage.event(raw) if self._usage else raw
+
+
+async def _events(response: aiohttp.ClientResponse, splitter: EventSplitter) -> AsyncIterator[Sequence[bytes]]:
+    """The events of a stream, as many at once as came at once."""
+    while chunk := await response.content.readany():
+        if events := list(splitter.feed(chunk)):
+            yield events

@@ -1,0 +1,181 @@
+"""The events of one streamed answer in a line before the door: what may leave, and what is rolled back."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from server.api.answer import TEXT, TOKENS, TOOL
+from server.gateway.watch import Thread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from server.api.answer import AnswerStream, Event
+    from server.gateway.watch import Met, Watch
+
+
+class _Held(NamedTuple):
+    raw: bytes
+    choices: frozenset[int]
+    marks: tuple[tuple[int, str, int], ...]
+    """Choice, channel, and how much of the channel's text is out with this event."""
+    waits: bool
+    """Whether it leaves only once its choices are complete."""
+
+
+class Line:
+    """Takes in an upstream's events and gives out those that may leave, in their order and byte for byte.
+
+    Args:
+        before: what stands right before a choice's answer.
+        whole: whether an answer leaves only when complete, because it cannot be continued.
+        limit: most alternatives to show for each token; None leaves them as they come.
+    """
+
+    def __init__(
+        self,
+        stream: AnswerStream,
+        watch: Watch,
+        before: Callable[[int], str],
+        *,
+        whole: bool = False,
+        limit: int | None = None,
+    ) -> None:
+        self._stream = stream
+        self._watch = watch
+        self._before = before
+        self._whole = whole
+        self._limit = limit
+        self._threads: dict[tuple[int, str], Thread] = {}
+        self._queue: deque[_Held] = deque()
+        self._out: dict[tuple[int, str], int] = {}
+        self._kept: dict[int, str] = {}
+        """Of choices that were rolled back: the text that was out then."""
+        self._ended: set[int] = set()
+        self._closing: list[bytes] = []
+        self.cut: dict[int, Met] = {}
+        """Choices that met a phrase and wait for a continuation."""
+
+    def take(self, raw: bytes) -> list[bytes]:
+        """The next event of the answer. Gives what may leave now. Raises ValueError if it has an unknown form."""
+        return self._take(self._stream.read(raw), None)
+
+    def take_of(
+        self, choice: int, continuation: AnswerStream, raw: bytes, *, closes: bool, stop: bool = False
+    ) -> list[bytes]:
+        """The next event of a continuation of ``choice``.
+
+        Args:
+            closes: whether the continuation also brings what closes the answer.
+            stop: its text is not wanted, only its end.
+        """
+        event = continuation.read(raw)
+        if event.closing:
+            if closes:
+                self._closing.append(self._stream.close(raw))
+            return []
+        if event.failed or not (event.ended or (event.pieces and not stop)):
+            return []
+        return self._take(event, choice, stop=stop)
+
+    def resume(self, choice: int, tokens: int, *, closes: bool) -> None:
+        """A continuation of ``choice`` begins, after its ``tokens`` tokens that are out. ``closes`` as in `take_of`."""
+        del self.cut[choice]
+        out = {channel: self._text_out(choice, channel) for of, channel in list(self._out) if of == choice}
+        self._kept[choice] = out.get(TEXT, "")
+        for key in [key for key in self._threads if key[0] == choice]:
+            del self._threads[key]
+        self._stream.roll_back(choice, out, tokens)
+        if closes:
+            self._closing = []
+
+    def out(self, choice: int) -> str:
+        """The text of a choice that is out."""
+        return self._text_out(choice, TEXT)
+
+    def text(self, choice: int) -> str:
+        """All the text of a choice."""
+        thread = self._threads.get((choice, TEXT))
+        return self._kept.get(choice, "") + (thread.text if thread else "")
+
+    def finish(self) -> list[bytes]:
+        """The answer's last events, once every choice is complete."""
+        return [*self._release(), *self._closing]
+
+    def _text_out(self, choice: int, channel: str) -> str:
+        thread = self._threads.get((choice, channel))
+        kept = self._kept.get(choice, "") if channel == TEXT else ""
+        return kept + (thread.text[: self._out.get((choice, channel), 0)] if thread else "")
+
+    def _take(self, event: Event, of: int | None, *, stop: bool = False) -> list[bytes]:
+        if event.closing:
+            self._closing.append(event.raw)
+            return self._release()
+        pieces = [] if stop else [piece._replace(choice=piece.choice if of is None else of) for piece in event.pieces]
+        ended = event.ended if of is None else (of,) if event.ended else ()
+        choices = frozenset([*(piece.choice for piece in pieces), *ended])
+        if choices & self.cut.keys():
+            return []
+        raw = self._struck(event, of) if event.alternatives and not stop else event.raw
+        met: dict[int, Met | None] = {}
+        for piece in pieces:
+            met[piece.choice] = met.get(piece.choice) or self._thread(piece.choice, piece.channel).feed(piece.text)
+        if event.failed:
+            ended = tuple({choice for choice, _ in self._threads} - self.cut.keys())
+        for choice in ended:
+            mine = [thread for (owner, _), thread in self._threads.items() if owner == choice]
+            for thread in mine if not met.get(choice) else ():
+                met[choice] = met.get(choice) or thread.finish()
+        if first := next(filter(None, met.values()), None):
+            # An event of several choices cannot leave in parts.
+            for choice in choices:
+                self._cut(choice, met.get(choice) or first)
+        if choices & self.cut.keys():
+            return self._release()
+        self._ended.update(ended)
+        raws = [raw] if of is None else self._stream.adopt(raw, of, stop=stop)
+        marks = tuple(
+            (piece.choice, piece.channel, self._thread(piece.choice, piece.channel).length) for piece in pieces
+        )
+        waits = bool(pieces) and (self._whole or any(piece.channel.startswith(TOOL) for piece in pieces))
+        for each in raws:
+            self._queue.append(_Held(each, choices, marks, waits))
+        return self._release()
+
+    def _thread(self, choice: int, channel: str) -> Thread:
+        thread = self._threads.get((choice, channel))
+        if thread is None:
+            before = self._before(choice) + self._kept.get(choice, "") if channel in (TEXT, TOKENS) else ""
+            thread = self._threads[choice, channel] = Thread(self._watch, channel, before)
+            self._out[choice, channel] = 0
+        return thread
+
+    def _struck(self, event: Event, of: int | None) -> bytes:
+        def forbidden(choice: int, before: str, token: str) -> bool:
+            thread = self._thread(choice if of is None else of, TOKENS)
+            return self._watch.forbids(token, thread.before + thread.text + before)
+
+        return self._stream.strike(event.raw, forbidden, self._limit)
+
+    def _cut(self, choice: int, met: Met) -> None:
+        self.cut[choice] = met
+        self._ended.discard(choice)
+        self._queue = deque(held for held in self._queue if choice not in held.choices)
+
+    def _release(self) -> list[bytes]:
+        released = []
+        while self._queue and self._clear(self._queue[0]):
+            held = self._queue.popleft()
+            released.append(held.raw)
+            for choice, channel, length in held.marks:
+                self._out[choice, channel] = length
+        return released
+
+    def _clear(self, held: _Held) -> bool:
+        if held.waits and not held.choices <= self._ended:
+            return False
+        return all(
+            self._threads[choice, channel].clear >= length or choice in self._ended
+            for choice, channel, length in held.marks
+        )

@@ -1,0 +1,147 @@
+"""What must not leave in the answers to one request, and how far each of their texts has come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from guards.engine.folding import fold
+from guards.phrases.phrase import Phrase, PhraseClass
+from guards.scope import Context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from guards.phrases.matching import Hit, Matcher, PhraseSet
+    from guards.watch.watchlist import Watchlist
+
+# Text before an answer that a phrase might have begun in: longer than any phrase worth watching for.
+_BEFORE = 400
+
+
+class Watch:
+    """The phrases in force for one request.
+
+    Args:
+        near: the requests that the prompt comes near to: their names are watched for too.
+        own: the texts of the client's own request, read only where a phrase is met.
+        enumerated: strings that the client's schema lists.
+        context: how text that the client supplies itself is treated, instead of as each scope says.
+    """
+
+    def __init__(
+        self,
+        watchlist: Watchlist,
+        near: Sequence[str],
+        own: Callable[[], Sequence[str]],
+        enumerated: Callable[[], Sequence[str]],
+        context: Context | None = None,
+    ) -> None:
+        self._watchlist = watchlist
+        self._near = near
+        names = watchlist.names(near) if near else None
+        self._sets: tuple[PhraseSet, ...] = watchlist.facts() + ((names,) if names else ())
+        self._own = own
+        self._enumerated = enumerated
+        self._context = context
+        self._stated: set[tuple[str, str]] | None = None
+
+    def __bool__(self) -> bool:
+        return any(map(len, self._sets))
+
+    def __contains__(self, key: object) -> bool:
+        """Whether a phrase, by owner and text, may pass: the client stated it, or its scope is in force no more."""
+        if not isinstance(key, tuple) or self._watchlist.live(key[0]) is None:
+            return True
+        if self._stated is None:
+            self._stated = self._find_stated()
+        return key in self._stated
+
+    def matchers(self, before: str = "") -> tuple[Matcher, ...]:
+        """Matchers for one text that goes on from ``before``."""
+        return tuple(phrases.matcher(before=before[-_BEFORE:], ignore=self) for phrases in self._sets if len(phrases))
+
+    def forbids(self, text: str, before: str) -> bool:
+        """Whether ``text`` after ``before`` may not be shown."""
+        return any(matcher.feed(text) or matcher.finish() for matcher in self.matchers(before))
+
+    def restrictions(self, request_ids: Sequence[str]) -> tuple[list[Phrase], list[str]]:
+        """Phrases, and words that go with them, to keep the engine from in the name of some requests."""
+        phrases: dict[str, Phrase] = {}
+        associated: dict[str, None] = {}
+        for name, scope in self._watchlist.scopes(request_ids):
+            phrases |= {phrase.text: phrase for phrase in scope.phrases if (name, phrase.text) not in self}
+            associated |= dict.fromkeys(scope.associated)
+        return list(phrases.values()), list(associated)
+
+    def _find_stated(self) -> set[tuple[str, str]]:
+        """The phrases that the client's own request contains and that its answer may therefore repeat."""
+        listed = self._enumerated()
+        stated: set[tuple[str, str]] = set()
+        for texts, enumerated in ((self._own(), False), (listed, True)):
+            for text in texts:
+                for phrases in self._sets:
+                    stated |= {
+                        (hit.owner, hit.phrase.text) for hit in phrases.find(text) if enumerated or self._supplied(hit)
+                    }
+        return stated
+
+    def _supplied(self, hit: Hit) -> bool:
+        if hit.phrase.kind is PhraseClass.NAME:
+            return True
+        scope = self._watchlist.live(hit.owner)
+        return scope is not None and (self._context or scope.policy.context) is Context.SUPPLIED
+
+
+class Met(NamedTuple):
+    """A phrase that an answer met."""
+
+    hit: Hit
+    channel: str
+    text: str
+    """What stands there: the phrase in these letters, or nearly it."""
+
+    @property
+    def literal(self) -> Phrase:
+        """What stands there as a phrase of its own: the engine knows no near misses."""
+        letters = sum(character != " " for written in self.text for character in fold(written))
+        return Phrase(self.text, PhraseClass.FACT, telling=max(letters * 3 // 5, 1))
+
+
+class Thread:
+    """The text of one channel of one choice, as far as it has come."""
+
+    __slots__ = ("_matchers", "_parts", "before", "channel", "length")
+
+    def __init__(self, watch: Watch, channel: str, before: str = "") -> None:
+        self.channel = channel
+        self._matchers = watch.matchers(before)
+        self._parts: list[str] = []
+        self.before = before
+        """What stands before it and is not watched."""
+        self.length = 0
+
+    def feed(self, text: str) -> Met | None:
+        """Take in more text. What is met is the last thing it finds."""
+        self._parts.append(text)
+        self.length += len(text)
+        return self._met([matcher.feed(text) for matcher in self._matchers])
+
+    def finish(self) -> Met | None:
+        """The text is complete."""
+        return self._met([matcher.finish() for matcher in self._matchers])
+
+    def _met(self, hits: Sequence[Hit | None]) -> Met | None:
+        hit = min((hit for hit in hits if hit is not None), key=lambda hit: hit.start, default=None)
+        return None if hit is None else Met(hit, self.channel, self.text[hit.start : hit.end])
+
+    @property
+    def clear(self) -> int:
+        """How many characters may leave."""
+        return self.length - max((matcher.pending for matcher in self._matchers), default=0)
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        if len(self._parts) > 1:
+            self._parts = ["".join(self._parts)]
+        return self._parts[0] if self._parts else ""
