@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from guards.phrases.folding import fold
 from guards.phrases.passages import LONG
 from guards.phrases.phrase import Phrase, PhraseClass
 from guards.phrases.shingles import words_of
@@ -48,6 +49,16 @@ def assessed(text: str, kind: PhraseClass, background: Passages, *, quoted: bool
     if kind is PhraseClass.FACT and not quoted and words:
         known = max(known, letters - len(words[-1]) + min(telling(words[-1]), len(words[-1])))
     return Phrase(text, kind, known, innocent_rate(text, background))
+
+
+def told(phrase: Phrase) -> str:
+    """As much of a phrase's text as already gives it away."""
+    letters = 0
+    for place, character in enumerate(phrase.text, 1):
+        letters += len(fold(character).replace(" ", ""))
+        if letters >= phrase.telling:
+            return phrase.text[:place]
+    return phrase.text
 
 
 def telling(text: str) -> int:

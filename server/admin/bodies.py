@@ -8,13 +8,18 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from guards.scope import Action, Context, Example, Extent, Kind, Mode, Policy, Source, default_policy
+from guards.phrases.derivation import MOST_PHRASES, phrase_key
+from guards.phrases.passages import LONG
+from guards.phrases.phrase import PhraseClass
+from guards.phrases.shingles import words_of
+from guards.scope import Action, Context, Example, Extent, GivenPhrase, Kind, Mode, Policy, Source, default_policy
 
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
 MAX_ALIASES: Final = 1_000
 MAX_EXAMPLES: Final = 10_000
 MAX_INPUTS: Final = 100
 MAX_NAME: Final = 300
+MAX_PHRASE: Final = 1_000
 MAX_TEXT: Final = 200_000
 
 ASKED_AND_ANSWERED: Final = "question-and-answer"
@@ -92,8 +97,44 @@ ExampleBody = Annotated[
     Annotated[QuestionAnswer, Tag(ASKED_AND_ANSWERED)] | Annotated[Passage, Tag(PASSAGE)],
     Discriminator(_which_example),
 ]
+
+
+class PhraseBody(Body):
+    """What must not leave in an answer."""
+
+    text: Annotated[
+        str, Field(min_length=1, max_length=MAX_PHRASE), AfterValidator(_on_one_line), AfterValidator(_readable)
+    ]
+    class_: Annotated[
+        Literal["fact", "name"],
+        Field(
+            alias="class",
+            description="A fact is withheld from every answer, a name from answers to recognised prompts only.",
+        ),
+    ]
+
+    @model_validator(mode="after")
+    def _can_be_found(self) -> Self:
+        letters = sum(map(len, words_of(self.text)))
+        if not letters:
+            raise ValueError("the text has no letter or digit to be found by")
+        if self.class_ == "fact" and letters < LONG:
+            raise ValueError(
+                f"a fact is withheld from every answer, and fewer than {LONG} letters are in many: make it a name"
+            )
+        return self
+
+    def phrase(self) -> GivenPhrase:
+        """As the registry keeps it."""
+        return GivenPhrase(self.text, PhraseClass(self.class_))
+
+
 Names = Annotated[list[Name], Field(max_length=MAX_ALIASES)]
 Examples = Annotated[list[ExampleBody], Field(max_length=MAX_EXAMPLES)]
+Phrases = Annotated[
+    list[PhraseBody] | None,
+    Field(max_length=MOST_PHRASES, description="In place of those derived from the rest; null derives them."),
+]
 
 
 class Distinguish(Body):
@@ -156,6 +197,7 @@ class ForgetRequestBody(Body):
     ] = None
     policy: Annotated[PolicyBody | None, Field(description="Default: by kind and extent.")] = None
     mode: ModeName = "enforce"
+    phrases: Phrases = None
     basis: Annotated[Text | None, Field(description="Why: a legal basis, a ticket. Stored encrypted.")] = None
 
     @model_validator(mode="after")
@@ -176,6 +218,7 @@ class ForgetRequestBody(Body):
             retain_examples=to_examples(self.retain_examples),
             distinguish_is=tuple(distinguish.is_),
             distinguish_not=tuple(distinguish.not_),
+            phrases=to_phrases(self.phrases),
         )
 
     def chosen_mode(self) -> Mode:
@@ -191,11 +234,20 @@ class ForgetRequestBody(Body):
 class PatchBody(Body):
     """Fields to replace, each as a whole. The rest stays."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"mode": "enforce"}, {"aliases": ["Hogwarts"]}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"mode": "enforce"},
+                {"aliases": ["Hogwarts"]},
+                {"phrases": [{"text": "J. K. Rowling", "class": "name"}]},
+            ]
+        }
+    )
 
     aliases: Names = []
     examples: Examples = []
     retain_examples: Examples = []
+    phrases: Phrases = None
     policy: PolicyBody = PolicyBody(high=[])
     mode: ModeName = "enforce"
 
@@ -274,3 +326,13 @@ def fold(names: list[str], *, besides: str = "") -> tuple[str, ...]:
 def to_examples(bodies: list[QuestionAnswer | Passage]) -> tuple[Example, ...]:
     """As the registry keeps them, each once."""
     return tuple(dict.fromkeys(body.example() for body in bodies))
+
+
+def to_phrases(bodies: list[PhraseBody] | None) -> tuple[GivenPhrase, ...] | None:
+    """As the registry keeps them; of those that are found in the same places, the first."""
+    if bodies is None:
+        return None
+    distinct: dict[str, PhraseBody] = {}
+    for body in bodies:
+        distinct.setdefault(phrase_key(body.text), body)
+    return tuple(body.phrase() for body in distinct.values())

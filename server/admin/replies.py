@@ -5,6 +5,9 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from guards.phrases.commonness import told
+from guards.phrases.derivation import harm
+from guards.phrases.phrase import Phrase, PhraseClass
 from guards.plan import Band
 from guards.scope import Action, Context, Example, Extent, Kind, Mode, Policy, Scope, Threshold
 from server.admin.forgetting import Replayed
@@ -188,6 +191,43 @@ class ThresholdReply(Reply):
         )
 
 
+class PhraseReply(Reply):
+    """What must not leave in an answer, and what is known of it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "text": "J. K. Rowling",
+                    "class": "name",
+                    "telling": "J. K. Row",
+                    "innocent_rate": 0.00004,
+                    "warning": None,
+                }
+            ]
+        },
+    )
+
+    text: str
+    class_: PhraseClass = Field(
+        serialization_alias="class", description="`fact`: in no answer; `name`: in none to a recognised prompt"
+    )
+    telling: str = Field(description="As much of it as already gives it away")
+    innocent_rate: float = Field(description="Estimated share of ordinary answers that contain it")
+    warning: str | None = Field(description="Why it would harm other answers, if it would")
+
+    @classmethod
+    def of(cls, phrase: Phrase) -> Self:
+        """From a scope's phrase."""
+        return cls(
+            text=phrase.text,
+            class_=phrase.kind,
+            telling=told(phrase),
+            innocent_rate=phrase.innocent_rate,
+            warning=harm(phrase) or None,
+        )
+
+
 class DetailReply(Summary):
     """Everything about one request. Holds personal data."""
 
@@ -199,6 +239,9 @@ class DetailReply(Summary):
     retain_examples: list[ExampleReply]
     distinguish: dict[str, list[str]]
     corrections: list[CorrectionReply]
+    phrases: list[PhraseReply] = Field(description="Of the version in force")
+    phrases_given: bool = Field(description="Whether an admin gave them, in place of derived ones")
+    quotations: int = Field(description="Of a long text in force: runs of words that are known by their hashes")
     versions: list[VersionReply]
     warnings: list[str]
     thresholds: dict[str, ThresholdReply] = Field(description="Of the version in force, by band")
@@ -220,6 +263,9 @@ class DetailReply(Summary):
             corrections=[
                 CorrectionReply(input=item.input, expected=_expected(item.in_scope)) for item in source.corrections
             ],
+            phrases=[PhraseReply.of(phrase) for phrase in scope.phrases] if scope else [],
+            phrases_given=source.phrases is not None,
+            quotations=0 if scope is None or scope.shingles is None else len(scope.shingles),
             versions=[
                 VersionReply(version=number, created_at=_time(at), live=number == record.live_version)
                 for number, at in times

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -17,8 +18,10 @@ from server.admin.bodies import (
     PauseBody,
     fold,
     to_examples,
+    to_phrases,
 )
 from server.admin.findings import DecisionReply, ExplainReply, ExplanationReply
+from server.admin.phrases import PhrasesReply
 from server.admin.replies import (
     CorrectionsReply,
     DetailReply,
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from server.admin.explain import Explain
     from server.admin.forgetting import Forgetting
     from server.registry.decisions import DecisionLog
+    from server.registry.hits import PhraseHits
     from server.registry.records import Record
     from server.registry.registry import Registry
 
@@ -80,6 +84,7 @@ def create_admin_router(
     forgetting: Forgetting,
     registry: Registry,
     decisions: DecisionLog,
+    hits: PhraseHits,
     explain: Explain,
     authorise: Callable[..., Any],
 ) -> APIRouter:
@@ -116,7 +121,15 @@ def create_admin_router(
         record = await registry.get(request_id)
         latest = await registry.version(request_id, record.latest_version)
         times = await registry.version_times(request_id)
-        return DetailReply.detail(record, latest, times, await forgetting.scope(record))
+        scope = await forgetting.scope(record)
+        return await asyncio.to_thread(DetailReply.detail, record, latest, times, scope)
+
+    @router.get("/forget-requests/{id}/phrases", responses=_NOT_FOUND, summary="Show where phrases were met")
+    async def show_phrases(request_id: RequestId) -> PhrasesReply:
+        """Counts of all replicas, a few seconds old for the others; those that a killed process held are lost."""
+        scope = await forgetting.scope(await registry.get(request_id))
+        phrases = scope.phrases if scope else ()
+        return PhrasesReply.of(request_id, scope, await hits.of(request_id, (phrase.text for phrase in phrases)))
 
     @router.patch("/forget-requests/{id}", responses=_NOT_FOUND | _CONFLICT, summary="Change a request")
     async def patch(request_id: RequestId, body: PatchBody, wait: Wait = None) -> Receipt:
@@ -187,6 +200,7 @@ def _edit(body: PatchBody) -> Callable[[Source], Source]:
             retain_examples=(
                 to_examples(body.retain_examples) if "retain_examples" in given else source.retain_examples
             ),
+            phrases=to_phrases(body.phrases) if "phrases" in given else source.phrases,
         )
 
     return edit

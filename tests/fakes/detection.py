@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from guards.phrases.derivation import derive
 from guards.plan import Band, Detection, Evidence
 from guards.scope import Alias, Items, Mode, Policy, Scope, Source, Threshold
 
@@ -37,6 +38,7 @@ def make_scope(
     forget += [item.input for item in source.corrections if item.in_scope]
     retain = [example.response for example in source.retain_examples]
     retain += [item.input for item in source.corrections if not item.in_scope]
+    derived = derive(source, ())
     return Scope(
         request_id=request_id,
         version=version,
@@ -51,6 +53,9 @@ def make_scope(
         high=Threshold(0.9, 0.001, 0.95, 3_100),
         low=Threshold(0.6, 0.01, 0.95, 3_100),
         encoder=encoder,
+        phrases=derived.phrases,
+        associated=derived.associated,
+        shingles=derived.shingles,
         warnings=() if source.examples else ("Given a subject alone, detection is weaker.",),
     )
 

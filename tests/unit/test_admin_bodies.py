@@ -7,6 +7,7 @@ import unicodedata
 import pytest
 from pydantic import ValidationError
 
+from guards.phrases.phrase import PhraseClass
 from guards.scope import Action, Context, Example, Extent, Kind, Policy, default_policy
 from server.admin.bodies import CorrectionBody, ForgetRequestBody, PatchBody
 
@@ -82,7 +83,15 @@ def test_a_policy_without_context_takes_that_of_its_kind() -> None:
         {"policy": {"high": [], "context": "ignore"}},
         {"mode": "off"},
         {"mode": True},
-        {"phrases": []},
+        {"phrases": ["Rowling"]},
+        {"phrases": [{"text": "Rowling"}]},
+        {"phrases": [{"text": "Rowling", "class_": "name"}]},
+        {"phrases": [{"text": "-", "class": "name"}]},
+        {"phrases": [{"text": "Potte", "class": "fact"}]},
+        {"phrases": [{"text": "P o t t e", "class": "fact"}]},
+        {"phrases": [{"text": "two\nlines", "class": "fact"}]},
+        {"phrases": [{"text": "x" * 1_001, "class": "fact"}]},
+        {"phrases": [{"text": "x", "class": "name"}] * 10_001},
         {"id": "fr_1"},
     ],
 )
@@ -91,10 +100,28 @@ def test_what_is_refused(change: dict[str, object]) -> None:
         ForgetRequestBody.model_validate(FULL | change)
 
 
-@pytest.mark.parametrize("body", [{}, {"subject": "x"}, {"phrases": []}, {"aliases": None}, {"mode": None}])
+@pytest.mark.parametrize("body", [{}, {"subject": "x"}, {"phrases": [{}]}, {"aliases": None}, {"mode": None}])
 def test_what_a_patch_refuses(body: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         PatchBody.model_validate(body)
+
+
+def test_phrases_are_taken_once_each_however_they_are_spelt() -> None:
+    given = [
+        {"text": "J. K. Rowling", "class": "name"},
+        {"text": "j k  ROWLING", "class": "fact"},
+        {"text": "Ron", "class": "name"},
+        {"text": "R on", "class": "name"},
+    ]
+    phrases = ForgetRequestBody.model_validate(FULL | {"phrases": given}).source().phrases
+    assert phrases is not None
+    assert [(phrase.text, phrase.kind) for phrase in phrases] == [
+        ("J. K. Rowling", PhraseClass.NAME),
+        ("Ron", PhraseClass.NAME),
+        ("R on", PhraseClass.NAME),
+    ]
+    assert ForgetRequestBody.model_validate(FULL | {"phrases": []}).source().phrases == ()
+    assert ForgetRequestBody.model_validate(FULL).source().phrases is None
 
 
 def test_a_patch_tells_given_from_absent() -> None:

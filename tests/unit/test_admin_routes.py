@@ -23,6 +23,7 @@ from server.api.completions import Completions
 from server.api.endpoint import Limits
 from server.errors import Unauthorized
 from server.registry.decisions import DecisionLog
+from server.registry.hits import PhraseHits
 from server.registry.registry import Registry
 from server.upstream.capabilities import Capabilities
 from server.vault import Vault
@@ -58,7 +59,9 @@ def application(replica: Replica, registry: Registry, log: DecisionLog) -> FastA
         paused=lambda: replica.forgetting.paused,
     )
     app = FastAPI()
-    app.include_router(create_admin_router(replica.forgetting, registry, log, explain, authorise))
+    hits = PhraseHits(registry.engine, Vault(VAULT_KEY))
+    app.include_router(create_admin_router(replica.forgetting, registry, log, hits, explain, authorise))
+    app.state.hits = hits
     return app
 
 
@@ -166,6 +169,75 @@ async def test_a_patch_replaces_what_it_names(client: httpx.AsyncClient, replica
     assert replica.detector.held[created["id"]].mode is Mode.SHADOW
 
 
+async def test_phrases_are_shown_replaced_and_derived_again(client: httpx.AsyncClient, replica: Replica) -> None:
+    created = await forget(client)
+    path = f"/forget-requests/{created['id']}"
+    shown = (await client.get(path)).json()
+    assert not shown["phrases_given"]
+    assert shown["phrases"][0] == {
+        "text": SECRET,
+        "class": "name",
+        "telling": "Zaphod B",
+        "innocent_rate": shown["phrases"][0]["innocent_rate"],
+        "warning": None,
+    }
+    given = [
+        {"text": "the  heart of GOLD", "class": "name"},
+        {"text": "The Heart of Gold", "class": "fact"},
+        {"text": "an infinitely improbable drive", "class": "fact"},
+        {"text": "Rose", "class": "name"},
+    ]
+    patched = await client.patch(path, params={"wait": "active"}, json={"phrases": given})
+    assert (patched.status_code, patched.json()["version"]) == (200, 2)
+    shown = (await client.get(path)).json()
+    assert shown["phrases_given"]
+    assert [(phrase["text"], phrase["class"]) for phrase in shown["phrases"]] == [
+        ("the heart of GOLD", "name"),
+        ("an infinitely improbable drive", "fact"),
+        ("Rose", "name"),
+    ]
+    assert "ordinary answers" in shown["phrases"][2]["warning"]
+    assert [phrase.text for phrase in replica.detector.held[created["id"]].phrases][2] == "Rose"
+    await client.patch(path, params={"wait": "active"}, json={"mode": "shadow"})
+    assert (await client.get(path)).json()["phrases_given"]
+    await client.patch(path, params={"wait": "active"}, json={"phrases": []})
+    assert (await client.get(path)).json()["phrases"] == []
+    await client.patch(path, params={"wait": "active"}, json={"phrases": None})
+    shown = (await client.get(path)).json()
+    assert (shown["phrases_given"], shown["phrases"][0]["text"]) == (False, SECRET)
+
+
+async def test_phrases_may_be_given_with_the_request(client: httpx.AsyncClient) -> None:
+    created = await forget(client, phrases=[{"text": "Heart of Gold", "class": "fact"}])
+    shown = (await client.get(f"/forget-requests/{created['id']}")).json()
+    assert [phrase["text"] for phrase in shown["phrases"]] == ["Heart of Gold"]
+
+
+async def test_phrases_tell_where_they_were_met(replica: Replica, registry: Registry, log: DecisionLog) -> None:
+    app = application(replica, registry, log)
+    async with connected(app) as client:
+        created = await forget(client)
+        path = f"/forget-requests/{created['id']}/phrases"
+        assert {use["hits_flagged"] for use in (await client.get(path)).json()["phrases"]} == {0}
+        app.state.hits.count(created["id"], "Zaphod", True, True)
+        app.state.hits.count(created["id"], "Zaphod", False, False)
+        app.state.hits.count(created["id"], "Zaphod", False, True)
+        found = (await client.get(path)).json()
+        assert (found["id"], found["version"]) == (created["id"], 1)
+        first = found["phrases"][0]
+        assert {name: first[name] for name in ("text", "class", "hits_flagged", "hits_unflagged", "seen")} == {
+            "text": "Zaphod",
+            "class": "name",
+            "hits_flagged": 1,
+            "hits_unflagged": 1,
+            "seen": 1,
+        }
+        assert first["last_at"] is not None
+        await client.delete(f"/forget-requests/{created['id']}")
+        assert (await client.get(path)).json() == {"id": created["id"], "version": None, "phrases": []}
+        error(await client.get(f"/forget-requests/fr_{'0' * 32}/phrases"), 404)
+
+
 async def test_pages(client: httpx.AsyncClient) -> None:
     made = [(await forget(client, subject=f"subject {number}"))["id"] for number in range(3)]
     page = (await client.get("/forget-requests", params={"limit": 2})).json()
@@ -195,6 +267,12 @@ async def test_bad_queries(shared: httpx.AsyncClient, query: dict[str, str], par
         ({"examples": [{"prompt": SECRET}]}, "examples[0].response"),
         ({"policy": {"high": [SECRET]}}, "policy.high[0]"),
         ({"distinguish": {"is": [SECRET + "\x07"]}}, "distinguish.is[0]"),
+        ({"phrases": [{"text": SECRET, "class": "secret"}]}, "phrases[0].class"),
+        ({"phrases": [{"text": f"{SECRET}\n", "class": "name"}]}, "phrases[0].text"),
+        ({"phrases": [{"text": "!?", "class": "name"}]}, "phrases[0]"),
+        ({"phrases": [{"text": "Z-a-p", "class": "fact"}]}, "phrases[0]"),
+        ({"phrases": [{"text": "x" * 1_001, "class": "name"}]}, "phrases[0].text"),
+        ({"phrases": [{"text": SECRET, "class": "name"}] * 10_001}, "phrases"),
         ({"nonsense": SECRET}, "nonsense"),
         ({"extent": "text"}, None),
     ],
@@ -424,6 +502,7 @@ async def test_openapi_describes_every_answer(replica: Replica, registry: Regist
         "/admin/v1/forget-requests",
         "/admin/v1/forget-requests/{id}",
         "/admin/v1/forget-requests/{id}/corrections",
+        "/admin/v1/forget-requests/{id}/phrases",
         "/admin/v1/explain",
         "/admin/v1/decisions/{id}",
         "/admin/v1/status",
@@ -444,7 +523,18 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=8,
 )
-FIELDS = ("subject", "kind", "aliases", "examples", "retain_examples", "distinguish", "extent", "policy", "mode")
+FIELDS = (
+    "subject",
+    "kind",
+    "aliases",
+    "examples",
+    "retain_examples",
+    "distinguish",
+    "extent",
+    "phrases",
+    "policy",
+    "mode",
+)
 
 
 @given(
