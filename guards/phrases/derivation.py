@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 from guards.phrases.associations import associated_words
 from guards.phrases.commonness import ACCEPTABLE, assessed
 from guards.phrases.entities import Form, name_parts, small_words, units
+from guards.phrases.facts import facts
 from guards.phrases.passages import LONG, Passages, background_passages
 from guards.phrases.phrase import Phrase, PhraseClass
 from guards.phrases.quotations import quotations
 from guards.phrases.shingles import words_of
-from guards.phrases.statements import statements
 from guards.scope import Extent
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _known(
         if phrase.innocent_rate <= _INNOCENT_NAME and not _sayable(kept, phrase):
             yield phrase
     for text, parts in read:
-        for span in statements(text, parts, background):
+        for span in facts(text, parts, background):
             phrase = assessed(span, PhraseClass.FACT, background)
             if not _sayable(kept, phrase):
                 yield phrase

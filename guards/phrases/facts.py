@@ -27,7 +27,7 @@ _TELLS: Final = 3
 _MOST_QUOTED: Final = 60
 
 
-def statements(text: str, parts: Sequence[Unit], background: Passages) -> Iterator[str]:
+def facts(text: str, parts: Sequence[Unit], background: Passages) -> Iterator[str]:
     """Shortest spans within a sentence that are long enough and innocent nowhere, from left to right.
 
     A span reaches from one name, date, number or very rare word to another and says what one is to the
