@@ -1,12 +1,14 @@
 """The plug-in's way into vLLM: the entry point that each of its processes calls once or more.
 
-Three places are wrapped, each by its class, before any instance exists:
+These places are wrapped, each by its class, before any instance exists:
 
 - ``SamplingParams._verify_args`` reads our arguments when a request's parameters are built, in the API
   process: what is wrong becomes a 400, on a streamed request too, and never reaches the engine;
 - ``InputProcessor.process_inputs`` refuses a corruption without a cache salt, which would share KV blocks
   between corrupted and clean prompts;
-- ``WorkerWrapperBase.load_model`` installs the hooks once a worker's model stands, adapters included.
+- ``EngineArgs.create_engine_config`` refuses what cannot work and names our logits processor to the workers;
+- ``WorkerWrapperBase.load_model`` installs the hooks once a worker's model stands, adapters included;
+- ``StructuredOutputManager.accept_tokens`` lets a restricted answer end where its grammar would have it go on.
 """
 
 from __future__ import annotations
@@ -31,11 +33,13 @@ def register() -> None:
     from vllm.engine.arg_utils import EngineArgs
     from vllm.sampling_params import SamplingParams
     from vllm.v1.engine.input_processor import InputProcessor
+    from vllm.v1.structured_output import StructuredOutputManager
     from vllm.v1.worker.worker_base import WorkerBase, WorkerWrapperBase
 
     _wrap(SamplingParams, "_verify_args", _verifying)
-    _wrap(InputProcessor, "process_inputs", _salted)
-    _wrap(EngineArgs, "create_engine_config", _checked)
+    _wrap(InputProcessor, "process_inputs", _admitting)
+    _wrap(EngineArgs, "create_engine_config", _configuring)
+    _wrap(StructuredOutputManager, "accept_tokens", _accepting)
     if not hasattr(WorkerBase, "load_model"):
         raise RuntimeError("Unremember's engine plug-in does not know this vLLM: WorkerBase has no load_model")
     _wrap(WorkerWrapperBase, "load_model", _installing)
@@ -68,41 +72,74 @@ def _wrap(owner: type, name: str, around: Any) -> None:
 def _verifying(original: Any) -> Any:
     from vllm.exceptions import VLLMValidationError
 
+    from guards.engine.restriction import restriction_from_xargs
+    from guards.engine.sealing import environment_key
+
     @wraps(original)
     def _verify_args(self: Any) -> None:
         original(self)
         if self.extra_args:
             try:
                 from_xargs(self.extra_args)
+                restriction_from_xargs(self.extra_args, environment_key())
             except ValueError as error:
                 raise VLLMValidationError(str(error), parameter="vllm_xargs") from None
 
     return _verify_args
 
 
-def _salted(original: Any) -> Any:
+def _admitting(original: Any) -> Any:
     from vllm.exceptions import VLLMValidationError
+
+    from guards.engine.restriction import restricted
 
     @wraps(original)
     def process_inputs(self: Any, *args: Any, **kwargs: Any) -> Any:
         request = original(self, *args, **kwargs)
-        extra = request.sampling_params.extra_args if request.sampling_params is not None else None
-        if extra and not request.cache_salt and from_xargs(extra) is not None:
+        parameters = request.sampling_params
+        if parameters is None or not parameters.extra_args:
+            return request
+        if not request.cache_salt and from_xargs(parameters.extra_args) is not None:
             raise VLLMValidationError("a corrupted request needs a cache_salt", parameter="cache_salt")
+        if parameters.structured_outputs is not None and restricted(parameters.extra_args):
+            # Under ignore_eos nothing would end an answer whose grammar leaves only what is banned.
+            parameters.ignore_eos = False
+            parameters._eos_token_id = self.renderer.get_eos_token_id()
         return request
 
     return process_inputs
 
 
-def _checked(original: Any) -> Any:
+def _configuring(original: Any) -> Any:
     @wraps(original)
     def create_engine_config(self: Any, *args: Any, **kwargs: Any) -> Any:
         config = original(self, *args, **kwargs)
         if support.generates(config):
             support.check(config, plugin=fingerprint())
+            runner = "v2" if config.use_v2_model_runner else "v1"
+            # Named here and not by an entry point of its own: only then does vLLM tell it real token ids under
+            # asynchronous scheduling (0.32), and no flag need be given.
+            processor = f"guards.engine.processor_{runner}:Restriction"
+            config.model_config.logits_processors = [*(config.model_config.logits_processors or ()), processor]
         return config
 
     return create_engine_config
+
+
+def _accepting(original: Any) -> Any:
+    from vllm.v1.request import RequestStatus
+
+    from guards.engine.restriction import restricted
+
+    @wraps(original)
+    def accept_tokens(self: Any, request: Any, new_token_ids: list[int]) -> Any:
+        parameters = request.sampling_params
+        if request.status == RequestStatus.FINISHED_STOPPED and parameters is not None:
+            # The grammar may refuse the token that ended the answer, which would make an error of it.
+            return restricted(parameters.extra_args) or original(self, request, new_token_ids)
+        return original(self, request, new_token_ids)
+
+    return accept_tokens
 
 
 def _installing(original: Any) -> Any:

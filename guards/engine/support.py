@@ -1,4 +1,4 @@
-"""Which configurations of vLLM corruption works under. The others are refused when the engine starts."""
+"""Which configurations of vLLM corruption and restriction work under. The others are refused when the engine starts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class UnsupportedEngine(RuntimeError):
-    """This vLLM is configured in a way in which corruption could silently miss. The message says which."""
+    """This vLLM is configured in a way in which a guard could silently miss. The message says which."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(
@@ -21,9 +21,9 @@ def generates(config: Any) -> bool:
 
 
 def check(config: Any, *, plugin: str) -> None:
-    """Raise UnsupportedEngine if a ``VllmConfig`` rules corruption out; ``plugin`` is our fingerprint."""
+    """Raise UnsupportedEngine if a ``VllmConfig`` rules our guards out; ``plugin`` is our fingerprint."""
     model, parallel = config.model_config, config.parallel_config
-    # Each entry: whether it rules corruption out, and why.
+    # Each entry: whether it rules them out, and why.
     reasons = (
         (parallel.use_ubatching, "micro-batch overlap (--enable-dbo, --ubatch-size) splits a batch's rows"),
         (config.speculative_config is not None, "a speculative decoder may share the model's embedding"),
@@ -31,6 +31,7 @@ def check(config: Any, *, plugin: str) -> None:
         (model.enable_prompt_embeds, "--enable-prompt-embeds lets clients bring embeddings of their own"),
         (model.is_encoder_decoder, "an encoder-decoder model reads its prompt through another embedding"),
         (model.is_diffusion, "a diffusion language model rewrites its rows"),
+        (model.return_sampling_mask, "sampling masks (--return-sampling-mask) leave out what a restriction bans"),
         (parallel.prefill_context_parallel_size > 1, "prefill context parallelism splits a prompt's rows"),
         (parallel.enable_elastic_ep, "elastic expert parallelism loads models past the hook"),
         (

@@ -44,6 +44,9 @@ MAX_SPANS = 4096
 """Most spans in one request."""
 MAX_PROMPT_TOKENS = 1 << 24
 
+RESTRICTION = ("phrases", "penalty")
+"""Arguments of a restriction (``guards.engine.restriction``), with those of a corruption or without."""
+
 _FIELDS = ("kind", "strength", "dimensions", "seed", "spans", "prompt_tokens")
 
 
@@ -103,15 +106,15 @@ class CorruptionArgs:
 def from_xargs(xargs: Mapping[str, object]) -> CorruptionArgs | None:
     """Read the arguments among a request's extra arguments.
 
-    None where no key is ours. Raises ValueError, naming the key and never a value, where one is unknown,
-    missing or wrong.
+    None where no key asks for a corruption. Raises ValueError, naming the key and never a value, where one is
+    unknown, missing or wrong.
     """
     ours = {key[len(PREFIX) :]: value for key, value in xargs.items() if key.startswith(PREFIX)}
-    if not ours:
-        return None
-    unknown = sorted(ours.keys() - set(_FIELDS))
+    unknown = sorted(ours.keys() - {*_FIELDS, *RESTRICTION})
     if unknown:
         raise ValueError(f"unknown argument {PREFIX}{unknown[0][:64]}")
+    if ours.keys() <= set(RESTRICTION):
+        return None
     for field in _FIELDS:
         if field not in ours:
             raise ValueError(f"{PREFIX}{field} is missing")

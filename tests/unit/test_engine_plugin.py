@@ -20,6 +20,7 @@ def config(**changes: Any) -> SimpleNamespace:
             enable_prompt_embeds=False,
             is_encoder_decoder=False,
             is_diffusion=False,
+            return_sampling_mask=False,
         ),
         parallel_config=SimpleNamespace(use_ubatching=False, prefill_context_parallel_size=1, enable_elastic_ep=False),
         compilation_config=SimpleNamespace(mode=0),
@@ -57,6 +58,7 @@ def test_configurations_that_suit(changes: dict[str, Any]) -> None:
         ({"model_config__enable_prompt_embeds": True}, "--enable-prompt-embeds"),
         ({"model_config__is_encoder_decoder": True}, "encoder-decoder"),
         ({"model_config__is_diffusion": True}, "diffusion"),
+        ({"model_config__return_sampling_mask": True}, "--return-sampling-mask"),
         ({"parallel_config__prefill_context_parallel_size": 2}, "context parallelism"),
         ({"parallel_config__enable_elastic_ep": True}, "elastic"),
         ({"compilation_config__mode": 3}, "--additional-config"),
@@ -79,10 +81,10 @@ def test_the_fingerprint_is_short_and_stable() -> None:
     assert len(bytes.fromhex(guards.engine.fingerprint())) == 8
 
 
-def test_the_wheel_holds_the_engine_alone_and_depends_on_nothing() -> None:
+def test_the_wheel_holds_the_engine_alone_and_depends_on_little() -> None:
     project = tomllib.loads((HOME / "pyproject.toml").read_text())
     assert project["tool"]["setuptools"]["packages"] == ["guards.engine"]
-    assert project["project"]["dependencies"] == []
+    assert project["project"]["dependencies"] == ["confusable-homoglyphs>=3.3,<4", "cryptography>=45"]
     assert project["project"]["entry-points"]["vllm.general_plugins"] == {"unremember": "guards.engine:register"}
 
 
