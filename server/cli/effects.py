@@ -12,26 +12,17 @@ _CHANGES: dict[Action | None, str] = {
         "fluently, and possibly wrongly."
     ),
     Action.DECLINE: "Prompts that ask about {subject} will be declined, in the model's own words.",
-    Action.RESTRICT: (
-        "Answers to prompts that come near {subject} will go around its phrases; discussion stays as it was."
-    ),
-    None: "No answer changes: prompts about {subject} are only recorded.",
+    Action.RESTRICT: "Answers to prompts about {subject} will go around its phrases; discussion stays as it was.",
+    None: "Prompts about {subject} will be answered as before, but no answer will hold its facts.",
 }
-_UNCHANGED: dict[Action | None, str] = {
-    Action.CORRUPT: (
-        "Every other prompt is answered byte for byte as before, also one that only supplies a text about {subject}; "
-        "the model's weights still hold what is withheld."
-    ),
-    Action.DECLINE: (
-        "Every other prompt is answered byte for byte as before, also one that only supplies a text about {subject}; "
-        "the model's weights still hold what is withheld."
-    ),
-    Action.RESTRICT: (
-        "Every other answer is passed on byte for byte as the model gives it; "
-        "the model's weights still hold what is withheld."
-    ),
-    None: "Every prompt is answered byte for byte as before.",
-}
+_UNCHANGED = (
+    "Every other prompt, also one that only supplies a text about {subject}, is answered byte for byte as before "
+    "unless its answer states one of its facts; the model's weights still hold what is withheld."
+)
+_SHADOW = (
+    "No answer changes: prompts about {subject} are only recorded.",
+    "Every prompt is answered byte for byte as before.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +34,7 @@ class Effect:
 
 
 def effect(subject: str, actions: tuple[Action, ...], mode: Mode) -> Effect:
-    """What a request does once it is live, with these actions in its high band."""
-    action = actions[0] if actions and mode is Mode.ENFORCE else None
-    return Effect(_CHANGES[action].format(subject=subject), _UNCHANGED[action].format(subject=subject))
+    """What a request does once it is live, with these actions in its high band: the first tells what is seen of it."""
+    action = actions[0] if actions else None
+    changes, unchanged = (_CHANGES[action], _UNCHANGED) if mode is Mode.ENFORCE else _SHADOW
+    return Effect(changes.format(subject=subject), unchanged.format(subject=subject))

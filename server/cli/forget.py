@@ -18,6 +18,7 @@ from server.cli.client import Client, forget_requests
 from server.cli.context import admin
 from server.cli.effects import effect
 from server.cli.errors import CliError
+from server.cli.phrases import given, phrase_table, use_table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,6 +51,17 @@ def add(
     distinguish_not: Annotated[
         list[str] | None, typer.Option("--not", help="A namesake that is not meant. Repeatable.")
     ] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help="A phrase to withhold on recognised prompts, in place of the derived ones. Repeatable."),
+    ] = None,
+    fact: Annotated[
+        list[str] | None,
+        typer.Option(help="A phrase to withhold from every answer, in place of the derived ones. Repeatable."),
+    ] = None,
+    phrases_file: Annotated[
+        Path | None, typer.Option(help='The same, one JSON object a line: {"text", "class": "name" or "fact"}.')
+    ] = None,
     extent: Annotated[
         Extent, typer.Option(help="Of a work: all knowledge about it, or its text alone.")
     ] = Extent.KNOWLEDGE,
@@ -66,11 +78,13 @@ def add(
         "kind": kind.value,
         "mode": (Mode.SHADOW if shadow else Mode.ENFORCE).value,
         "aliases": alias or [],
-        "examples": [_example(text) for text in example or []] + (_examples(examples_file) if examples_file else []),
+        "examples": [_example(text) for text in example or []] + (_objects(examples_file) if examples_file else []),
         "retain_examples": [_example(text) for text in retain or []],
     }
     if distinguish_is or distinguish_not:
         body["distinguish"] = {"is": distinguish_is or [], "not": distinguish_not or []}
+    if phrases := given(name, fact) + (_objects(phrases_file) if phrases_file else []):
+        body["phrases"] = phrases
     if extent is not Extent.KNOWLEDGE:
         body["extent"] = extent.value
     if basis:
@@ -137,11 +151,48 @@ def list_(
 
 
 @app.command()
-def show(target: Target) -> None:
-    """Show one forget request, as JSON."""
+def show(
+    target: Target, as_json: Annotated[bool, typer.Option("--json", help="Its phrases as JSON too.")] = False
+) -> None:
+    """Show one forget request as JSON, and its phrases in a table."""
     with admin() as client:
         found = client.get(f"/forget-requests/{_id(client, target)}")
+    phrases = [] if as_json else found.pop("phrases", [])
     terminal.out.print_json(data=found)
+    if phrases:
+        terminal.out.print(phrase_table(phrases))
+
+
+@app.command(
+    epilog='Examples: unremember forget phrases "Harry Potter"\n\n'
+    'unremember forget phrases "Harry Potter" --replace phrases.ndjson'
+)
+def phrases(
+    target: Target,
+    replace: Annotated[
+        Path | None,
+        typer.Option(help='Use these instead, one JSON object a line: {"text", "class": "name" or "fact"}.'),
+    ] = None,
+    derive: Annotated[bool, typer.Option("--derive", help="Derive them from the request again.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything the gateway says.")] = False,
+) -> None:
+    """Show where the phrases of a forget request were met in answers, or replace them."""
+    if replace and derive:
+        raise CliError("--replace and --derive exclude each other. Give one of them.")
+    with admin() as client:
+        request_id = _id(client, target)
+        if replace or derive:
+            body = {"phrases": _objects(replace) if replace else None}
+            changed = client.patch(f"/forget-requests/{request_id}", body, wait="active")
+            terminal.say(f"{request_id} is {_worded(changed['state'])}, version {changed['version']}.", "bold")
+            _warn(changed)
+        found = client.get(f"/forget-requests/{request_id}/phrases")
+    if as_json:
+        terminal.out.print_json(data=found)
+    elif found["phrases"]:
+        terminal.out.print(use_table(found["phrases"]))
+    else:
+        terminal.say(f"{request_id} has no phrases in use.")
 
 
 @app.command(
@@ -235,15 +286,15 @@ def _example(text: str) -> dict[str, str]:
     return {"prompt": prompt.strip(), "response": response.strip()} if arrow else {"text": text}
 
 
-def _examples(path: Path) -> list[dict[str, Any]]:
-    examples = []
+def _objects(path: Path) -> list[dict[str, Any]]:
+    objects = []
     for number, line in enumerate(_read(path).splitlines(), 1):
         if line.strip():
             try:
-                examples.append(_object(line))
+                objects.append(_object(line))
             except CliError as error:
                 raise CliError(f"{path}:{number}: {error}") from None
-    return examples
+    return objects
 
 
 def _read(path: Path) -> str:

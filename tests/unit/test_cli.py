@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 
+KNOWN = {"telling": "J. K. Row", "innocent_rate": 0.0004, "warning": None}
+HITS = {"hits_flagged": 7, "hits_unflagged": 2, "seen": 31, "last_at": "2026-11-22T10:11:12Z"}
+
+
 class FakeGateway:
     """Forget requests in a list, and a model that knows who wrote Harry Potter unless it is forgotten."""
 
@@ -55,6 +59,12 @@ class FakeGateway:
                 }
                 item = {**body, **verdicts, "holds": body["input"] != "stubborn"}
                 return httpx.Response(200, json={**self.requests[-1], "corrections": [item]})
+            case "GET", ["forget-requests", request_id, "phrases"]:
+                phrases = [{**phrase, **HITS} for phrase in self._find(request_id).get("phrases", [])]
+                return httpx.Response(200, json={"id": request_id, "version": 1, "phrases": phrases})
+            case "PATCH", ["forget-requests", request_id] if "phrases" in body:
+                self._find(request_id)["phrases"] = [{**phrase, **KNOWN} for phrase in body["phrases"] or []]
+                return httpx.Response(200, json=self._find(request_id))
             case "GET", ["forget-requests", request_id]:
                 return httpx.Response(200, json=self._find(request_id))
             case "PATCH", ["forget-requests", request_id]:
@@ -162,7 +172,7 @@ def all_commands(group: Any, name: str) -> Iterator[tuple[str, Any]]:
 def test_every_command_and_option_is_explained() -> None:
     found = dict(all_commands(get_command(commands.app), "unremember"))
     top = ("up", "serve", "demo", "explain", "pause", "resume", "config", "doctor")
-    forgetting = ("add", "import", "list", "show", "correct", "shadow", "enforce", "withdraw")
+    forgetting = ("add", "import", "list", "show", "phrases", "correct", "shadow", "enforce", "withdraw")
     assert {f"unremember {name}" for name in top} < set(found)
     assert {f"unremember forget {name}" for name in forgetting} < set(found)
     for name, command in found.items():
@@ -249,6 +259,7 @@ def test_a_forget_request_is_sent_whole(run: Run, gateway: FakeGateway, tmp_path
         (("--kind", "topic"), "declined, in the model's own words"),
         (("--kind", "work", "--extent", "text"), "go around its phrases"),
         (("--kind", "work", "--shadow"), "No answer changes"),
+        (("--kind", "work", "--extent", "text", "--shadow"), "No answer changes"),
     ],
 )
 def test_it_says_what_will_change(run: Run, gateway: FakeGateway, arguments: tuple[str, ...], words: str) -> None:
@@ -261,9 +272,45 @@ def test_it_says_what_will_change(run: Run, gateway: FakeGateway, arguments: tup
 def test_no_word_promises_too_much() -> None:
     from guards.scope import Action, Mode
 
-    for actions in ((Action.CORRUPT,), (Action.DECLINE,), ()):
+    for actions in ((Action.CORRUPT,), (Action.DECLINE,), (Action.RESTRICT,), ()):
         said = effect("X", actions, Mode.ENFORCE)
         assert not re.search("eras|delet|remov|complian", said.changes + said.unchanged, re.IGNORECASE)
+
+
+def test_phrases_are_given_with_a_request(run: Run, gateway: FakeGateway, tmp_path: Path) -> None:
+    file = tmp_path / "phrases.ndjson"
+    file.write_text('{"text": "31 July 1965", "class": "fact"}\n')
+    phrases = ("--name", "Rowling", "--name", "Jo", "--fact", "Platform Nine and Three-Quarters")
+    run("forget", "add", "Harry Potter", "--kind", "work", *phrases, "--phrases-file", str(file))
+    assert gateway.calls[0][2]["phrases"] == [
+        {"text": "Rowling", "class": "name"},
+        {"text": "Jo", "class": "name"},
+        {"text": "Platform Nine and Three-Quarters", "class": "fact"},
+        {"text": "31 July 1965", "class": "fact"},
+    ]
+    run("forget", "add", "Another", "--kind", "work")
+    assert "phrases" not in gateway.calls[-1][2]
+
+
+def test_phrases_are_shown_replaced_and_reported(run: Run, gateway: FakeGateway, tmp_path: Path) -> None:
+    run("forget", "add", "Harry Potter", "--kind", "work")
+    assert run("forget", "phrases", "fr_0")[1] == "fr_0 has no phrases in use.\n"
+    file = tmp_path / "phrases.ndjson"
+    file.write_text('{"text": "J. K. [bold] Rowling", "class": "name"}\n')
+    status, out, _ = run("forget", "phrases", "fr_0", "--replace", str(file))
+    assert status == 0
+    assert "fr_0 is active, version 1." in out
+    for shown in ("J. K. [bold] Rowling", "name", "1 in 2,500", "7", "2", "31", "2026-11-22 10:11"):
+        assert shown in out
+    _, out, _ = run("forget", "show", "fr_0")
+    assert "J. K. [bold] Rowling" in out
+    assert "J. K. Row " in out
+    assert '"phrases"' not in out
+    assert json.loads(run("forget", "show", "fr_0", "--json")[1])["phrases"][0]["class"] == "name"
+    assert json.loads(run("forget", "phrases", "fr_0", "--json")[1])["phrases"][0]["seen"] == 31
+    run("forget", "phrases", "fr_0", "--derive")
+    assert ("PATCH", "/forget-requests/fr_0?wait=active", {"phrases": None}) in gateway.calls
+    assert run("forget", "phrases", "fr_0", "--derive", "--replace", str(file))[0] == 1
 
 
 def test_it_need_not_wait(run: Run, gateway: FakeGateway) -> None:
