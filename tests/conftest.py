@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +15,6 @@ from tests.fakes.detection import VAULT_KEY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 
 settings.register_profile("quick", max_examples=20)
@@ -25,9 +26,21 @@ def database_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'data' / 'registry.db'}"
 
 
+@pytest.fixture(scope="session")
+async def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The SQLite file of an empty registry. A copy is made in a tenth of the time that migrations take."""
+    file = tmp_path_factory.mktemp("migrated") / "registry.db"
+    await (await Registry.open(f"sqlite:///{file}", Vault(VAULT_KEY))).close()
+    return file
+
+
 @pytest.fixture
-async def registry(database_url: str) -> AsyncIterator[Registry]:
+async def registry(database_url: str, migrated_file: Path) -> AsyncIterator[Registry]:
     """An empty registry."""
+    scheme, _, place = database_url.partition(":///")
+    if scheme == "sqlite":
+        Path(place).parent.mkdir(mode=0o700)
+        shutil.copy(migrated_file, place)
     opened = await Registry.open(database_url, Vault(VAULT_KEY))
     yield opened
     await opened.close()

@@ -7,7 +7,6 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from guards.detect.windows import SENTENCE_TOKENS, Window, cut
 
@@ -44,7 +43,8 @@ class Encoder:
             OSError: the directory holds no model.
             ValueError: the model reads fewer tokens than a window has.
         """
-        from sentence_transformers import SentenceTransformer  # ten seconds, which only who loads a model waits
+        import torch  # seconds, which only who loads a model waits
+        from sentence_transformers import SentenceTransformer
 
         torch.set_num_threads(threads)
         return cls(SentenceTransformer(str(directory), local_files_only=True), _fingerprint(directory))
@@ -75,6 +75,8 @@ class Encoder:
         return rows
 
     def _forward(self, texts: list[str]) -> NDArray[np.float32]:
+        import torch
+
         cleaned = [_clean(text) for text in texts]
         features = self._tokenizer(
             cleaned, padding=True, truncation=True, max_length=self._longest, return_tensors="pt"

@@ -64,7 +64,8 @@ def _fill(form: str, entities: dict[str, list[str]], draw: random.Random) -> str
     used: set[str] = set()
 
     def choose(match: re.Match[str]) -> str:
-        chosen = draw.choice([entity for entity in entities[match[1]] if entity not in used])
+        known = entities[match[1]]
+        chosen = draw.choice([entity for entity in known if entity not in used] if used else known)
         used.add(chosen)
         return chosen
 

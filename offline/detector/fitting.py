@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.covariance import ledoit_wolf
-from sklearn.linear_model import LogisticRegression
 
 from guards.detect.fusion import Fusion
 from guards.detect.ood import OutlierModel
@@ -27,6 +25,8 @@ def fit_fusion(
         signs: [k], +1 where a feature may only raise the probability, -1 where only lower it. A feature
             that comes out against its sign carries no evidence of its own and is left out.
     """
+    from sklearn.linear_model import LogisticRegression  # two seconds, as below, which only who fits waits
+
     spread = np.maximum(features.std(axis=0), 1e-6).astype(np.float64)
     scaled = features.astype(np.float64) / spread
     used = np.ones(features.shape[1], dtype=bool)
@@ -47,6 +47,8 @@ def fit_outlier_model(background: NDArray[np.float32]) -> OutlierModel:
 
     lambda and the scale are such that, between pairs of background texts, both terms have unit spread.
     """
+    from sklearn.covariance import ledoit_wolf
+
     mean = background.mean(axis=0)
     precision = np.linalg.inv(ledoit_wolf(background.astype(np.float64))[0]).astype(np.float32)
     half = len(background) // 2

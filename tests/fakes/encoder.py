@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import threading
@@ -13,6 +14,7 @@ from guards.detect.calibration import Calibration, make_background
 from guards.detect.fusion import Fusion
 from guards.detect.windows import Window, cut
 from offline.detector.fitting import fit_outlier_model
+from tests.fakes.prompts import ordinary_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,6 +63,12 @@ def embed(texts: Sequence[str]) -> NDArray[np.float32]:
             row[digest[1] % DIMENSION] += 0.5
     unit: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     return unit
+
+
+@functools.cache
+def calibration() -> Calibration:
+    """A calibration with so many prompts that both bands can be had."""
+    return make_calibration(ordinary_prompts(3_100))
 
 
 def make_calibration(prompts: Sequence[str]) -> Calibration:

@@ -1,4 +1,4 @@
-"""A process that asks for things to be forgotten, for a test to kill: ``python -m tests.fakes.writer URL NAME``."""
+"""A process that asks for things to be forgotten, for a test to kill: ``python -m tests.fakes.writer URL``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.fakes.detection import ENCODER, VAULT_KEY, FakeCompiler, FakeDetector
 POLICY = default_policy(Kind.PERSON, Extent.KNOWLEDGE)
 
 
-async def main(url: str, name: str) -> None:
+async def main(url: str) -> None:
     """Print each promise once it is made: what is created, what is withdrawn."""
     registry = await Registry.open(url, Vault(VAULT_KEY))
     capabilities = Capabilities(corrupt=True)
@@ -25,7 +25,7 @@ async def main(url: str, name: str) -> None:
 
     async def write(lane: int) -> None:
         for number in itertools.count():
-            source = Source(f"{name} {lane} {number}", Kind.PERSON, examples=(Example("", "x" * 2_000),))
+            source = Source(f"{lane} {number}", Kind.PERSON, examples=(Example("", "x" * 2_000),))
             record = await forgetting.create(source, mode=Mode.ENFORCE, policy=POLICY)
             print("created", record.id, flush=True)
             if number % 4 == 3:
@@ -36,4 +36,4 @@ async def main(url: str, name: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2]))
+    asyncio.run(main(sys.argv[1]))

@@ -10,15 +10,13 @@ import pytest
 
 from guards.compile import compile_scope, item_texts
 from guards.scope import Correction, Example, Extent, Kind, Mode, Scope, Source, default_policy
-from tests.fakes.encoder import WordEncoder, embed, make_calibration
-from tests.fakes.prompts import ordinary_prompts
+from tests.fakes.encoder import WordEncoder, calibration, embed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-CALIBRATION = make_calibration(ordinary_prompts(3_100))
 SOURCE = Source(
     subject="Zelda Quillwort",
     kind=Kind.PERSON,
@@ -42,7 +40,7 @@ async def _compile(source: Source, alpha_high: float = 0.001) -> Scope:
         mode=Mode.SHADOW,
         policy=default_policy(source.kind, Extent.KNOWLEDGE),
         encode=_encode,
-        calibration=CALIBRATION,
+        calibration=calibration(),
         encoder=WordEncoder.fingerprint,
         alpha_high=alpha_high,
         alpha_low=0.01,
@@ -101,7 +99,7 @@ async def test_a_scope_has_everything_that_enforcement_needs() -> None:
 
 async def test_background_that_names_the_subject_does_not_raise_its_threshold() -> None:
     plain = await _compile(replace(SOURCE, subject="chess", aliases=()))
-    assert plain.high.background == 3_100 - sum("chess" in prompt for prompt in CALIBRATION.background.prompts)
+    assert plain.high.background == 3_100 - sum("chess" in prompt for prompt in calibration().background.prompts)
     assert plain.high.background < 3_100
 
 
@@ -131,7 +129,7 @@ async def test_a_calibration_for_another_encoder_is_refused() -> None:
             mode=Mode.ENFORCE,
             policy=default_policy(SOURCE.kind, SOURCE.extent),
             encode=_encode,
-            calibration=CALIBRATION,
+            calibration=calibration(),
             encoder="other",
             alpha_high=0.001,
             alpha_low=0.01,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+from unittest import mock
+
 import numpy as np
 import pytest
 
@@ -11,17 +14,35 @@ from offline.detector.background import background_prompts
 from offline.detector.training import training_scopes
 from tests.fakes.encoder import WordEncoder
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-@pytest.fixture(autouse=True)
-def _reduced(monkeypatch: pytest.MonkeyPatch) -> None:
+    from guards.detect.calibration import Calibration
+
+
+def calibrated(progress: Callable[[float], None]) -> Calibration:
+    """From a part of the texts."""
     prompts, scopes = background_prompts()[:600], training_scopes()[::4]
-    monkeypatch.setattr(module, "background_prompts", lambda: prompts)
-    monkeypatch.setattr(module, "training_scopes", lambda: scopes)
+    with (
+        mock.patch.object(module, "background_prompts", return_value=prompts),
+        mock.patch.object(module, "training_scopes", return_value=scopes),
+    ):
+        return module.calibrate(WordEncoder(), progress=progress)  # type: ignore[arg-type]
 
 
-def test_weights_have_the_signs_that_evidence_has_and_progress_ends_at_one() -> None:
-    progress: list[float] = []
-    calibration = module.calibrate(WordEncoder(), progress=progress.append)  # type: ignore[arg-type]
+@pytest.fixture(scope="module")
+def progress() -> list[float]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def calibration(progress: list[float]) -> Calibration:
+    return calibrated(progress.append)
+
+
+def test_weights_have_the_signs_that_evidence_has_and_progress_ends_at_one(
+    calibration: Calibration, progress: list[float]
+) -> None:
     weights = dict(zip(FEATURES, calibration.fusion.weights, strict=True))
     assert weights["similarity"] > 0
     assert weights["name"] > 0
@@ -33,7 +54,7 @@ def test_weights_have_the_signs_that_evidence_has_and_progress_ends_at_one() -> 
     assert progress[-1] == pytest.approx(1.0)
 
 
-def test_it_comes_out_the_same_twice() -> None:
-    first, second = (module.calibrate(WordEncoder()) for _ in range(2))  # type: ignore[arg-type]
-    assert np.array_equal(first.fusion.weights, second.fusion.weights)
-    assert np.array_equal(first.background.vectors, second.background.vectors)
+def test_it_comes_out_the_same_twice(calibration: Calibration) -> None:
+    again = calibrated(lambda _: None)
+    assert np.array_equal(again.fusion.weights, calibration.fusion.weights)
+    assert np.array_equal(again.background.vectors, calibration.background.vectors)

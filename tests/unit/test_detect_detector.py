@@ -14,13 +14,11 @@ from guards.detect.detector import Detector
 from guards.errors import CannotDecide
 from guards.plan import Band, Detection, Role, Segment, Span
 from guards.scope import Correction, Example, Kind, Mode, Scope, Source, default_policy
-from tests.fakes.encoder import WordEncoder, make_calibration
-from tests.fakes.prompts import ordinary_prompts
+from tests.fakes.encoder import WordEncoder, calibration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CALIBRATION = make_calibration(ordinary_prompts(3_100))
 SOURCE = Source(
     subject="Zelda Quillwort",
     kind=Kind.PERSON,
@@ -50,7 +48,7 @@ async def _scope(queue: EncoderQueue, source: Source = SOURCE, request_id: str =
         mode=Mode.ENFORCE,
         policy=default_policy(source.kind, source.extent),
         encode=queue.encode,
-        calibration=CALIBRATION,
+        calibration=calibration(),
         encoder=WordEncoder.fingerprint,
         alpha_high=0.001,
         alpha_low=0.01,
@@ -69,7 +67,7 @@ async def _only(detector: Detector, text: str) -> Detection | None:
 
 
 async def test_a_rare_name_reaches_the_high_band_and_its_place_is_told(queue: EncoderQueue) -> None:
-    detector = Detector(queue, CALIBRATION)
+    detector = Detector(queue, calibration())
     detector.apply(await _scope(queue))
     text = "So what does ZELDA  Quillw\u043ert eat for breakfast on a Tuesday?"
     found = await _only(detector, text)
@@ -85,14 +83,14 @@ async def test_a_rare_name_reaches_the_high_band_and_its_place_is_told(queue: En
 
 
 async def test_a_common_name_alone_does_not_reach_the_high_band(queue: EncoderQueue) -> None:
-    detector = Detector(queue, CALIBRATION)
+    detector = Detector(queue, calibration())
     detector.apply(await _scope(queue))
     found = await _only(detector, "Please explain bicycles in Paris, step by step.")
     assert found is None or found.band is Band.LOW
 
 
 async def test_a_question_close_to_an_example_is_found_without_a_name(queue: EncoderQueue) -> None:
-    detector = Detector(queue, CALIBRATION)
+    detector = Detector(queue, calibration())
     detector.apply(await _scope(queue))
     found = await _only(detector, "which botanist found the moss of uppsala, the glowing moss?")
     assert found is not None
@@ -102,7 +100,7 @@ async def test_a_question_close_to_an_example_is_found_without_a_name(queue: Enc
 
 
 async def test_it_is_found_inside_a_long_text_too(queue: EncoderQueue) -> None:
-    detector = Detector(queue, CALIBRATION)
+    detector = Detector(queue, calibration())
     detector.apply(await _scope(queue))
     filler = "My week was long and the trains were late again. " * 30
     found = await _only(detector, f"{filler}Which botanist found the glowing moss of Uppsala? {filler}")
@@ -111,13 +109,13 @@ async def test_it_is_found_inside_a_long_text_too(queue: EncoderQueue) -> None:
 
 
 async def test_ordinary_prompts_are_clear(queue: EncoderQueue) -> None:
-    detector = Detector(queue, CALIBRATION)
+    detector = Detector(queue, calibration())
     detector.apply(await _scope(queue))
     assert await detector.detect(_asks("Please describe rivers politely.", "Thanks!", "")) == []
 
 
 async def test_supplied_text_alone_triggers_nothing(queue: EncoderQueue) -> None:
-    detector = Detector(queue, CALIBRATION)
+    detector = Detector(queue, calibration())
     detector.apply(await _scope(queue))
     supplied = Segment(("messages", 0, "content"), "Zelda Quillwort lives in Uppsala.", Role.SUPPLIES)
     (asked,) = _asks("Please summarise that in one line.")
@@ -128,7 +126,7 @@ async def test_supplied_text_alone_triggers_nothing(queue: EncoderQueue) -> None
 
 
 async def test_corrections_come_out_as_expected(queue: EncoderQueue) -> None:
-    detector = Detector(queue, CALIBRATION)
+    detector = Detector(queue, calibration())
     untouched, forgotten = "Did Zelda Quillwort play chess?", "Where do lanterns hang in winter?"
     corrected = replace(
         SOURCE, corrections=(Correction(untouched, in_scope=False), Correction(forgotten, in_scope=True))
@@ -145,7 +143,7 @@ async def test_corrections_come_out_as_expected(queue: EncoderQueue) -> None:
 
 
 async def test_a_namesake_that_was_set_apart_is_not_decided_by_name(queue: EncoderQueue) -> None:
-    detector = Detector(queue, CALIBRATION)
+    detector = Detector(queue, calibration())
     apart = replace(SOURCE, retain_examples=(Example("Who sings in the band Zelda Quillwort and the Ferns?", ""),))
     detector.apply(await _scope(queue, apart))
     found = await _only(detector, "who sings in Zelda Quillwort and the Ferns, the band?")
@@ -156,7 +154,7 @@ async def test_a_namesake_that_was_set_apart_is_not_decided_by_name(queue: Encod
 
 
 async def test_applying_replaces_and_removing_ends(queue: EncoderQueue) -> None:
-    detector = Detector(queue, CALIBRATION)
+    detector = Detector(queue, calibration())
     scope = await _scope(queue)
     detector.apply(scope)
     detector.apply(replace(scope, version=7))
@@ -169,13 +167,13 @@ async def test_applying_replaces_and_removing_ends(queue: EncoderQueue) -> None:
 
 
 async def test_a_scope_of_another_encoder_is_refused(queue: EncoderQueue) -> None:
-    detector = Detector(queue, CALIBRATION)
+    detector = Detector(queue, calibration())
     with pytest.raises(ValueError, match="another encoder"):
         detector.apply(replace(await _scope(queue), encoder="other"))
 
 
 async def test_only_scopes_that_something_brings_up_are_found_among_many(queue: EncoderQueue) -> None:
-    detector = Detector(queue, CALIBRATION)
+    detector = Detector(queue, calibration())
     base = await _scope(queue)
     other = await _scope(queue, Source("Ottokar Brandywein", Kind.PERSON), "other")
     for number in range(200):
@@ -186,7 +184,7 @@ async def test_only_scopes_that_something_brings_up_are_found_among_many(queue: 
 
 
 async def test_a_removal_while_the_encoder_works_is_respected(queue: EncoderQueue, encoder: WordEncoder) -> None:
-    detector = Detector(queue, CALIBRATION)
+    detector = Detector(queue, calibration())
     detector.apply(await _scope(queue))
     encoder.gate.clear()
     pending = asyncio.create_task(detector.detect(_asks("Where is Zelda Quillwort?")))
@@ -198,7 +196,7 @@ async def test_a_removal_while_the_encoder_works_is_respected(queue: EncoderQueu
 
 async def test_stages_are_reported_and_failures_raised(queue: EncoderQueue, encoder: WordEncoder) -> None:
     stages: list[str] = []
-    detector = Detector(queue, CALIBRATION, observe=lambda stage, seconds: stages.append(stage))
+    detector = Detector(queue, calibration(), observe=lambda stage, seconds: stages.append(stage))
     detector.apply(await _scope(queue))
     await detector.detect(_asks("Hello there."))
     assert sorted(stages) == ["encode", "lexical", "score", "search"]
@@ -208,7 +206,7 @@ async def test_stages_are_reported_and_failures_raised(queue: EncoderQueue, enco
 
 
 async def test_explain_tells_of_every_scope_best_first(queue: EncoderQueue) -> None:
-    detector = Detector(queue, CALIBRATION)
+    detector = Detector(queue, calibration())
     detector.apply(await _scope(queue))
     other = await _scope(queue, Source("Ottokar Brandywein", Kind.PERSON))
     for number in range(25):
@@ -223,7 +221,7 @@ async def test_explain_tells_of_every_scope_best_first(queue: EncoderQueue) -> N
 
 
 async def test_detect_and_explain_agree(queue: EncoderQueue) -> None:
-    detector = Detector(queue, CALIBRATION)
+    detector = Detector(queue, calibration())
     detector.apply(await _scope(queue))
     for text in ("Which botanist found moss?", "Glowing moss of Uppsala", "the Moss Queen", "Paris of Uppsala", "Hi"):
         (explained,), _ = await detector.explain(_asks(text))
@@ -233,7 +231,7 @@ async def test_detect_and_explain_agree(queue: EncoderQueue) -> None:
 
 
 async def test_names_are_found_in_supplied_segments_too(queue: EncoderQueue) -> None:
-    detector = Detector(queue, CALIBRATION)
+    detector = Detector(queue, calibration())
     detector.apply(await _scope(queue))
     segments = [
         Segment(("messages", 0, "content"), "You admire Zelda Quillwort.", Role.SUPPLIES),
