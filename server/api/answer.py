@@ -57,6 +57,9 @@ class AnswerStream(ABC):
     def read(self, raw: bytes) -> Event:
         """What an upstream's event holds. Raises ValueError if it has an unknown form."""
 
+    def left(self, raw: bytes) -> None:  # noqa: B027 - not every form needs to know
+        """An event, of the upstream's or adopted, has left. Comes in their order."""
+
     @abstractmethod
     def roll_back(self, choice: int, out: Mapping[str, str], tokens: int) -> None:
         """A choice is to go on otherwise. ``out`` is all its text that has left, by channel, of ``tokens`` tokens."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import orjson
 
 from server.api.answer import REASONING, TEXT, TOKENS, TOOL, Answer, AnswerStream, Event, Piece
-from server.api.splice import Value, dumps, elements, members, spliced
+from server.api.splice import Value, dumps, elements, members, spliced, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -94,20 +94,9 @@ class ChatShape(Shape):
             edits.append((message["tool_calls"], "[]"))
         if inside["logprobs"].value:
             entries = members(text, inside["logprobs"].start)["content"]
-            kept = _within(text, elements(text, entries.start), length)
+            kept = within(text, elements(text, entries.start), length)
             edits.append((entries, f"[{','.join(kept)}]"))
         return edits
-
-
-def _within(text: str, entries: Sequence[Value], length: int) -> list[str]:
-    """The entries of the tokens that the first ``length`` characters hold."""
-    kept = []
-    for entry in entries:
-        length -= len(entry.value["token"])
-        if length < 0:
-            break
-        kept.append(text[entry.start : entry.end])
-    return kept
 
 
 class CompletionShape(Shape):

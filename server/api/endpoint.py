@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 from guards.act.decline import neutral_text
+from server.api.usage import ChoicesUsage
 from server.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from guards.plan import Segment
     from server.api.answer import Answer, AnswerStream
     from server.api.body import Body, Path
+    from server.api.usage import Usage
     from server.errors import ApiError
 
 Rendering: TypeAlias = Callable[[dict[str, Any]], dict[str, Any] | list[int]]
@@ -109,25 +111,37 @@ class Endpoint(Passage):
         """Choices for each prompt."""
         return int(body.get("n") or 1)
 
+    @abstractmethod
     def stream(self, body: Body) -> AnswerStream:
         """A reader and writer of the streamed answer to ``body``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def answer(self, raw: bytes) -> Answer:
         """A whole answer. Raises ValueError if it has an unknown form."""
-        raise NotImplementedError
 
+    @abstractmethod
     def alone(self, body: Body, choice: int) -> Body:
         """The body that asks for one choice of an answer by itself."""
-        raise NotImplementedError
 
+    @abstractmethod
     def resumed(self, body: Body, text: str) -> Body | None:
         """The body of a single choice, whose answer goes on from ``text``. None where an answer cannot be continued."""
-        raise NotImplementedError
+
+    @property
+    def resuming(self) -> Endpoint:
+        """The endpoint that takes what ``resumed`` gives, and whose events are adopted."""
+        return self
+
+    def usage(self, client: Body, sent: Body, counts: Sequence[int], room: int) -> Usage:
+        """Corrects an answer to ``sent`` to what it would say of ``client``.
+
+        ``counts`` are the tokens of the client's prompts, ``room`` is what they leave for an answer.
+        """
+        return ChoicesUsage(counts, self.choices(client))
 
     def continues(self, body: Body) -> bool:
         """Whether an answer to ``body`` can be continued. If not (structured output) it leaves only when complete."""
-        return not any(_constrains(body.get(name)) for name in _STRUCTURED)
+        return not any(constrains(body.get(name)) for name in _STRUCTURED)
 
     def begun(self, body: Body, choice: int) -> str:
         """What stands right before the answer, and would be completed by it: the end of the prompt or of a prefill."""
@@ -135,7 +149,7 @@ class Endpoint(Passage):
 
     def enumerated(self, body: Body) -> list[str]:
         """Strings that the client's own schema lists: they may be answered."""
-        return [text for name in _SCHEMAS for text in _enumerated(body.get(name))]
+        return [text for name in _SCHEMAS for text in enumerated_in(body.get(name))]
 
     def with_spare(self, body: Body, spare: int) -> tuple[Body, int | None]:
         """The body with ``spare`` more alternatives to each token, and how many of them the client asked for."""
@@ -148,17 +162,18 @@ def check_length(value: list[object], limit: int, name: str) -> None:
         raise BadRequest(f"`{name}` has {len(value)} items; at most {limit} are accepted.", param=name)
 
 
-def _constrains(value: object) -> bool:
+def constrains(value: object) -> bool:
+    """Whether the format of an answer, as a request puts it, binds its form."""
     return bool(value) and not (isinstance(value, dict) and value.get("type") == "text")
 
 
-def _enumerated(value: object) -> Iterator[str]:
+def enumerated_in(value: object) -> Iterator[str]:
     """The strings that a JSON schema allows by listing them."""
     if isinstance(value, dict):
         for name, inner in value.items():
             if name in _LISTS:
                 yield from (one for one in (inner if isinstance(inner, list) else [inner]) if isinstance(one, str))
-            yield from _enumerated(inner)
+            yield from enumerated_in(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from _enumerated(inner)
+            yield from enumerated_in(inner)

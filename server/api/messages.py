@@ -12,17 +12,22 @@ from guards.act.decline import Form
 from guards.plan import Role, Segment
 from server.api import fields as f
 from server.api import sampling
-from server.api.endpoint import NO_TEXTS, Endpoint, Limits, check_length
+from server.api.chat import ChatCompletions
+from server.api.endpoint import NO_TEXTS, Endpoint, Limits, check_length, constrains, enumerated_in
 from server.api.fields import FieldRules
+from server.api.messages_answer import Message, MessageEvents
 from server.api.messages_prompt import as_chat
 from server.api.reading import Parts, check_template_kwargs, read_template_kwargs, read_tools, speaks
+from server.api.usage import MessageUsage
 from server.errors import BadRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from server.api.answer import Answer, AnswerStream
     from server.api.body import Body, Path
     from server.api.endpoint import Rendering
+    from server.api.usage import Usage
     from server.errors import ApiError
 
 _NO_TOOLS: Final = "the server runs no tools itself"
@@ -62,6 +67,17 @@ REFUSED: Final = sampling.REFUSED | {
     "media_io_kwargs": f.OPAQUE,
     "mm_processor_kwargs": f.OPAQUE,
 }
+# What a chat has by the same name, and what the gateway adds to a request.
+_SAMPLED: Final = (
+    "cache_salt",
+    "max_tokens",
+    "stream",
+    "temperature",
+    "top_k",
+    "top_p",
+    "vllm_xargs",
+    "watermarking",
+)
 _COUNTING: Final = ("model", "messages", "output_config", "system", "thinking", "tools", "chat_template_kwargs")
 
 # Kinds of blocks: the field that holds a text, and the others.
@@ -123,6 +139,7 @@ class Messages(Endpoint):
         self._results = parts(_RESULTS, _RESULT_FIELDS)
         self._told = parts({"text": "text"}, _BLOCK_FIELDS)
         self._max_messages = limits.max_messages
+        self._chat = ChatCompletions(limits)
 
     def check(self, body: Body) -> None:
         self.rules.check(body)
@@ -253,6 +270,55 @@ class Messages(Endpoint):
     def limit_output(self, body: Body, limit: int) -> Body:
         given = self.max_output(body)
         return body if given is not None and given <= limit else body | {"max_tokens": limit}
+
+    def stream(self, body: Body) -> AnswerStream:
+        return MessageEvents()
+
+    def answer(self, raw: bytes) -> Answer:
+        return Message(raw)
+
+    def usage(self, client: Body, sent: Body, counts: Sequence[int], room: int) -> Usage:
+        return MessageUsage(sum(counts))
+
+    def alone(self, body: Body, choice: int) -> Body:
+        return body
+
+    @property
+    def resuming(self) -> Endpoint:
+        return self._chat
+
+    def resumed(self, body: Body, text: str) -> Body | None:
+        """The chat that vLLM makes of the body: it can be gone on with, which a message cannot."""
+        chat = as_chat(body) | {name: body[name] for name in _SAMPLED if body.get(name) is not None}
+        if body.get("stop_sequences"):
+            chat["stop"] = body["stop_sequences"]
+        if body.get("stream"):
+            chat["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
+        choice = body.get("tool_choice") or {}
+        if "tools" in chat:
+            chat["tool_choice"] = "none" if choice.get("type") == "none" else "auto"
+            chat["parallel_tool_calls"] = not choice.get("disable_parallel_tool_use")
+        thinking = body.get("thinking") or {}
+        if thinking.get("type") == "enabled":
+            chat["thinking_token_budget"] = thinking.get("budget_tokens")
+        if text:
+            chat["messages"] = [*chat["messages"], {"role": "assistant", "content": text}]
+            chat |= {"continue_final_message": True, "add_generation_prompt": False}
+        return chat
+
+    def continues(self, body: Body) -> bool:
+        formatted = (body.get("output_config") or {}).get("format")
+        chosen = (body.get("tool_choice") or {}).get("type") in (None, "auto", "none")
+        return not constrains(formatted) and chosen
+
+    def begun(self, body: Body, choice: int) -> str:
+        last = body["messages"][-1]
+        if last["role"] != "assistant":
+            return ""
+        return "\n".join(text for _, text in self._blocks.texts(last["content"], ()))
+
+    def enumerated(self, body: Body) -> list[str]:
+        return [*super().enumerated(body), *enumerated_in(body.get("output_config"))]
 
 
 def anthropic_error(error: ApiError) -> bytes:

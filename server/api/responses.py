@@ -8,16 +8,29 @@ from guards.act.decline import Form
 from guards.plan import Role, Segment
 from server.api import fields as f
 from server.api import sampling
-from server.api.endpoint import NO_TEXTS, Endpoint, Limits, check_length
+from server.api.endpoint import (
+    MOST_ALTERNATIVES,
+    NO_TEXTS,
+    Endpoint,
+    Limits,
+    check_length,
+    constrains,
+    enumerated_in,
+)
 from server.api.fields import FieldRules
 from server.api.reading import Parts, check_template_kwargs, read_template_kwargs, read_tools, speaks
-from server.api.responses_prompt import as_chat, kind_of
+from server.api.responses_answer import Response
+from server.api.responses_prompt import as_chat, goes_on, kind_of
+from server.api.responses_stream import ResponseEvents
+from server.api.usage import ResponseUsage
 from server.errors import BadRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from server.api.answer import Answer, AnswerStream
     from server.api.body import Body, Path
+    from server.api.usage import Usage
 
 _KEPT: Final = "null: the server keeps no responses"
 _ALLOWED: Final = {
@@ -131,6 +144,7 @@ _PART_FIELDS: Final = {
     "input_text": {"prompt_cache_breakpoint": f.OBJECT},
     "output_text": {"annotations": f.LIST, "logprobs": f.LIST},
 }
+_LOGPROBS: Final = "message.output_text.logprobs"
 _TOOLS: Final = ("custom", "function", "namespace")
 
 # What the model itself said, and what others supply beside what a user asks.
@@ -242,6 +256,62 @@ class Responses(Endpoint):
     def limit_output(self, body: Body, limit: int) -> Body:
         given = self.max_output(body)
         return body if given is not None and given <= limit else body | {"max_output_tokens": limit}
+
+    def stream(self, body: Body) -> AnswerStream:
+        return ResponseEvents()
+
+    def answer(self, raw: bytes) -> Answer:
+        return Response(raw)
+
+    def usage(self, client: Body, sent: Body, counts: Sequence[int], room: int) -> Usage:
+        limit = self.max_output(client)
+        own = {
+            "instructions": client.get("instructions"),
+            "max_output_tokens": room if limit is None else limit,
+            "top_logprobs": client.get("top_logprobs"),
+        }
+        changed = {name for name in own if client.get(name) != sent.get(name)}
+        return ResponseUsage(sum(counts), {name: (sent.get(name), own[name]) for name in changed})
+
+    def alone(self, body: Body, choice: int) -> Body:
+        return body
+
+    def resumed(self, body: Body, text: str) -> Body | None:
+        if not text:
+            return body
+        given = body["input"]
+        items = [{"role": "user", "content": given}] if isinstance(given, str) else list(given)
+        if goes_on(body):
+            text = self.begun(body, 0) + text
+            if kind_of(items.pop()) != "message":
+                return None
+        elif _is_own(items[-1]):
+            return None  # vLLM would make one turn of both
+        part = {"type": "output_text", "text": text, "annotations": []}
+        begun = {"type": "message", "id": "msg_0", "role": "assistant", "status": "in_progress", "content": [part]}
+        return body | {"input": [*items, begun]}
+
+    def continues(self, body: Body) -> bool:
+        formatted = (body.get("text") or {}).get("format")
+        chosen = body.get("tool_choice") in (None, "auto", "none")
+        return super().continues(body) and not constrains(formatted) and chosen
+
+    def begun(self, body: Body, choice: int) -> str:
+        given = body["input"]
+        last = {} if isinstance(given, str) else given[-1]
+        if last.get("role") != "assistant":
+            return ""
+        texts = self._parts.texts(last.get("content"), ())
+        return texts[0][1] if texts else ""  # all that vLLM takes of it
+
+    def enumerated(self, body: Body) -> list[str]:
+        return [*super().enumerated(body), *enumerated_in(body.get("text"))]
+
+    def with_spare(self, body: Body, spare: int) -> tuple[Body, int | None]:
+        wanted = body.get("top_logprobs")
+        if _LOGPROBS not in (body.get("include") or ()) or not wanted or wanted < 0:
+            return body, None
+        return body | {"top_logprobs": min(int(wanted) + spare, MOST_ALTERNATIVES)}, int(wanted)
 
 
 def _check_tool(tool: object, at: str, kinds: tuple[str, ...]) -> None:

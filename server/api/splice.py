@@ -63,6 +63,17 @@ def dumps(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+def within(text: str, entries: Iterable[Value], length: int) -> list[str]:
+    """The JSON of the log-probability entries whose tokens the first ``length`` characters hold."""
+    kept = []
+    for entry in entries:
+        length -= len(entry.value["token"])
+        if length < 0:
+            break
+        kept.append(text[entry.start : entry.end])
+    return kept
+
+
 def space(text: str, at: int) -> int:
     """The first place from ``at`` on that is no white space."""
     while text[at : at + 1] in _SPACES:

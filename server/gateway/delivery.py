@@ -9,8 +9,8 @@ import aiohttp
 from guards.watch.watchlist import scope_of
 from server.api.answer import TEXT, TOKENS
 from server.api.body import write
+from server.gateway.events import EventSplitter, join
 from server.gateway.line import Line
-from server.gateway.usage import EventSplitter, Usage, join
 from server.gateway.watch import Thread
 from server.upstream.call import Call
 from server.upstream.client import UpstreamError, UpstreamRefused
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from server.api.answer import Answer
     from server.api.body import Body
     from server.api.endpoint import Endpoint
+    from server.api.usage import Usage
     from server.gateway.exchange import Exchange
     from server.gateway.intervention import Interventions
     from server.gateway.progress import Progress
@@ -124,21 +125,25 @@ class Delivery:
         text = line.out(choice)
         alone = self._endpoint.alone(self._sent, choice)
         resumed = self._endpoint.resumed(alone, text) if self._may_try(choice) else None
+        through = self._endpoint if resumed is None else self._endpoint.resuming
         tokens = await self._count(text, upstream)
-        request = self._ending(alone) if resumed is None else await self._restricted(resumed, alone, tokens, upstream)
-        call = Call(self._pool, upstream, self._endpoint.path, write(request))
+        if resumed is None:
+            request = self._ending(alone)
+        else:
+            request = await self._restricted(through, resumed, alone, tokens, upstream)
+        call = Call(self._pool, upstream, through.path, write(request))
         try:
             response = await call.response()
             if response.status >= 400 and resumed is not None:
                 call.close()
-                resumed = None
-                call = Call(self._pool, upstream, self._endpoint.path, write(self._ending(alone)))
+                resumed, through, request = None, self._endpoint, self._ending(alone)
+                call = Call(self._pool, upstream, through.path, write(request))
                 response = await call.response()
             if response.status >= 400:
                 raise UpstreamRefused(response.status)
             await self._counting(upstream)
             line.resume(choice, tokens, closes=closes)
-            stream = self._endpoint.stream(request)
+            stream = through.stream(request)
             async for events in _events(response, EventSplitter()):
                 taken = (line.take_of(choice, stream, event, closes=closes, stop=resumed is None) for event in events)
                 await self._send(raw for some in taken for raw in some)
@@ -177,7 +182,7 @@ class Delivery:
                 if other is None:
                     return answer.cut(choice, kept)
                 return answer.replace(choice, other.cut(0, kept))
-            request = await self._restricted(alone, alone, 0, upstream)
+            request = await self._restricted(endpoint, alone, alone, 0, upstream)
             other = endpoint.answer(await self._pool.client.post(upstream.route(endpoint.path), write(request)))
             met = self._judged(other, choice).get(0)
         return answer if other is None else answer.replace(choice, other)
@@ -203,14 +208,14 @@ class Delivery:
         self._requests.add(scope_of(met.hit.owner))
         self._literal.append(met.literal)
 
-    async def _restricted(self, request: Body, alone: Body, tokens: int, upstream: Upstream) -> Body:
+    async def _restricted(self, through: Endpoint, request: Body, alone: Body, tokens: int, upstream: Upstream) -> Body:
         phrases, associated = self._watch.restrictions(sorted(self._requests))
         request = self._interventions.restrict(request, [*phrases, *self._literal], associated)
         if request.get("vllm_xargs") and tokens:
-            grown = await self._interventions.tokenize(self._endpoint, request, upstream)
+            grown = await self._interventions.tokenize(through, request, upstream)
             request = self._interventions.grown(request, grown.counts[0], self._client_salt)
         allowed = self._endpoint.max_output(alone)
-        return request if allowed is None else self._endpoint.limit_output(request, max(allowed - tokens, 1))
+        return request if allowed is None else through.limit_output(request, max(allowed - tokens, 1))
 
     def _ending(self, alone: Body) -> Body:
         return self._endpoint.limit_output(alone, 1)
@@ -223,7 +228,7 @@ class Delivery:
     async def _counting(self, upstream: Upstream) -> Usage:
         if self._usage is None:
             prompts = await self._interventions.tokenize(self._endpoint, self._client, upstream)
-            self._usage = Usage(prompts.counts, self._endpoint.choices(self._client))
+            self._usage = self._endpoint.usage(self._client, self._sent, prompts.counts, prompts.room)
         return self._usage
 
     async def _count(self, text: str, upstream: Upstream) -> int:

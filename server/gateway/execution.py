@@ -11,7 +11,6 @@ from server.api.body import write
 from server.gateway.delivery import Delivery
 from server.gateway.progress import clock
 from server.gateway.relay import relay
-from server.gateway.usage import Usage
 from server.upstream.call import Call
 from server.upstream.client import UpstreamRefused
 from server.upstream.pool import no_upstream
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from guards.plan import Segment
     from server.api.body import Body
     from server.api.endpoint import Endpoint
+    from server.api.usage import Usage
     from server.gateway.exchange import Exchange
     from server.gateway.intervention import Interventions, Tokenized
     from server.gateway.progress import Progress
@@ -116,7 +116,7 @@ class Execution:
                     raise no_upstream()
             progress.ready = True
             progress.outcome = "intervened"
-            usage = Usage(tokenized.counts, endpoint.choices(body))
+            usage = endpoint.usage(body, request, tokenized.counts, tokenized.room)
             await self._delivery(judged, request, usage).send(changed)
         except UpstreamRefused:
             # What it refuses is the client's own fault, or ours. Only the client's is the client's to see.

@@ -168,6 +168,7 @@ class Line:
         while self._queue and self._clear(self._queue[0]):
             held = self._queue.popleft()
             released.append(held.raw)
+            self._stream.left(held.raw)
             for choice, channel, length in held.marks:
                 self._out[choice, channel] = length
         return released

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.gateway.usage import EventSplitter, Usage, join
+from server.api.usage import ChoicesUsage
+from server.gateway.events import EventSplitter, join
 
 
 @given(st.binary(), st.lists(st.integers(1, 12)))
@@ -37,11 +38,11 @@ def test_a_stream_cut_anywhere_gives_the_same_events(stream: bytes, cuts: list[i
     ],
 )
 def test_an_event_without_usage_stays_as_it_is(event: bytes) -> None:
-    assert Usage([7]).event(event) == event
+    assert ChoicesUsage([7]).event(event) == event
 
 
 def test_a_running_count_is_that_of_the_choices_prompt() -> None:
-    usage = Usage([7, 11], choices=2)
+    usage = ChoicesUsage([7, 11], choices=2)
 
     def count(index: int) -> int:
         chunk = {
@@ -58,7 +59,7 @@ def test_a_running_count_is_that_of_the_choices_prompt() -> None:
 def test_cached_tokens_are_never_more_than_the_client_could_have() -> None:
     given = {"prompt_tokens": 90, "total_tokens": 91, "completion_tokens": 1}
     body = {"usage": given | {"prompt_tokens_details": {"cached_tokens": 64}}}
-    usage = orjson.loads(Usage([10]).whole(orjson.dumps(body)))["usage"]
+    usage = orjson.loads(ChoicesUsage([10]).whole(orjson.dumps(body)))["usage"]
     assert usage == {
         "prompt_tokens": 10,
         "total_tokens": 11,
@@ -92,17 +93,17 @@ def test_not_a_byte_beside_the_figures_changes(before: dict[str, Any], after: di
         answer = {"a": '"usage":{"prompt_tokens":1}'} | before | {"usage": usage} | after
         return json.dumps(answer, **form).encode("utf-8", "replace")
 
-    assert Usage([7]).whole(rendered(90)) == rendered(7)
-    assert Usage([7]).event(b"data: " + rendered(90)) == b"data: " + rendered(7)
+    assert ChoicesUsage([7]).whole(rendered(90)) == rendered(7)
+    assert ChoicesUsage([7]).event(b"data: " + rendered(90)) == b"data: " + rendered(7)
 
 
 @pytest.mark.parametrize("number", [b"1e-05", b"0.00001", b"-1.19e-07", b"-1.19e-7", b"1.0", b"-0.0"])
 def test_a_number_stays_as_it_is_written(number: bytes) -> None:
     answer = b'{"logprob":%b,"usage":{"prompt_tokens":%d,"total_tokens":%d,"completion_tokens":1}}'
-    assert Usage([7]).whole(answer % (number, 90, 91)) == answer % (number, 7, 8)
+    assert ChoicesUsage([7]).whole(answer % (number, 90, 91)) == answer % (number, 7, 8)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"usage":', b'{"usage":{"prompt_tokens":1', b"\xff"])
 def test_what_is_no_answer_is_an_error(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"JSON|Expecting|codec"):
-        Usage([7]).whole(body)
+        ChoicesUsage([7]).whole(body)
