@@ -11,9 +11,11 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+import numpy as np
 import uvicorn
 from starlette.applications import Starlette
 
+from guards.watch.meaning import Meaning
 from guards.watch.watchlist import Watchlist
 from server.api.chat import ChatCompletions
 from server.api.completions import Completions
@@ -29,8 +31,18 @@ from server.upstream.pool import Pool
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from numpy.typing import NDArray
+
     from guards.plan import Detection, Segment, Span
     from server.registry.decisions import Decision
+
+
+class NullEncoder:
+    """Is never asked: nothing is flagged."""
+
+    async def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """No embeddings."""
+        raise NotImplementedError
 
 
 class NullDetector:
@@ -65,6 +77,7 @@ def build(upstream: str) -> Starlette:
         gateway = Gateway(
             detector=NullDetector(),
             watchlist=Watchlist(),
+            meaning=Meaning(NullEncoder(), np.zeros((1, 1), dtype=np.float32), alpha=0.5, confidence=0.5),
             restriction=lambda phrases, associated: {},
             pool=pool,
             profiles=lambda model: None,

@@ -15,7 +15,7 @@ from guards.detect.thresholds import neyman_pearson_threshold
 from guards.detect.windows import sentences
 from guards.detect.words import Words
 from guards.phrases.derivation import derive
-from guards.scope import Alias, Items, Kind, Scope, Source
+from guards.scope import Alias, Items, Kind, Scope, Source, Statement
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -70,6 +70,20 @@ def item_texts(source: Source, *, common_subject: bool = False) -> ItemTexts:
     return ItemTexts(_distinct(forget or [source.subject]), _distinct(retain))
 
 
+def statements_of(source: Source, forget: Sequence[str]) -> tuple[Statement, ...]:
+    """The items among ``forget`` that say what is to be forgotten, rather than ask for it or name it."""
+    places = {text: place for place, text in enumerate(forget)}
+    found: dict[int, Statement] = {}
+    for example in source.examples:
+        asked, said = example.prompt.strip(), example.response.strip()
+        if asked and said:
+            texts, question = [f"{asked} {said}"], places.get(asked)
+        else:
+            texts, question = _chunks(said) if said else [], None
+        found |= {places[text]: Statement(places[text], question) for text in texts if text in places}
+    return tuple(found.values())
+
+
 async def compile_scope(
     source: Source,
     *,
@@ -120,6 +134,7 @@ async def compile_scope(
         aliases=aliases,
         forget=forget,
         retain=retain,
+        statements=statements_of(source, texts.forget),
         high=high,
         low=low,
         encoder=encoder,

@@ -141,6 +141,14 @@ class Items:
 
 
 @dataclass(frozen=True, slots=True)
+class Statement:
+    """A forget item that says something, and the item that only asks for it, if there is one: rows of `Items`."""
+
+    item: int
+    question: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Threshold:
     """Where a band begins, and what that is worth.
 
@@ -176,6 +184,8 @@ class Scope:
     """What must not leave in an answer."""
     associated: tuple[str, ...] = ()
     """Words that go with the subject, made less likely where its phrases are restricted."""
+    statements: tuple[Statement, ...] = ()
+    """What the forget items say."""
     shingles: NDArray[np.uint64] | None = None
     """Of a text too long to keep as phrases: hashes of its runs of words (`guards.phrases.shingles`)."""
     warnings: tuple[str, ...] = field(default=())

@@ -15,11 +15,13 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from guards.act import decline
+from guards.act.restriction import restriction_xargs
 from guards.compile import compile_scope
 from guards.detect.batching import EncoderQueue
 from guards.detect.detector import Detector
 from guards.phrases import vocabulary
 from guards.scope import Context
+from guards.watch.meaning import Meaning
 from guards.watch.watchlist import Watchlist
 from server.admin.explain import Explain
 from server.admin.forgetting import Forgetting
@@ -49,7 +51,7 @@ from server.telemetry import Telemetry
 from server.upstream.client import UpstreamClient
 from server.upstream.pool import Pool
 from server.upstream.proof import Prover
-from server.vault import Vault
+from server.vault import Vault, engine_key
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -186,6 +188,7 @@ async def _assemble(
     settings: Settings, startup: Startup, vault: Vault, api_keys: BearerKeys, stack: AsyncExitStack
 ) -> Parts:
     telemetry, salt_key = startup.telemetry, vault.derive(_SALT)
+    shared_key = engine_key(settings, vault).encode()
 
     startup.stage = "opening the registry"
     registry = await Registry.open(database_url(settings), vault)
@@ -213,6 +216,12 @@ async def _assemble(
     stack.callback(queue.close)
     detector = Detector(queue, calibration, observe=telemetry.stage)
     watchlist = Watchlist()
+    meaning = Meaning(
+        queue,
+        calibration.background.vectors,
+        alpha=settings.low_false_positive_rate,
+        confidence=settings.calibration_confidence,
+    )
 
     startup.stage = "looking for upstreams"
     renderer = await asyncio.to_thread(load_renderer, settings)
@@ -231,7 +240,7 @@ async def _assemble(
         telemetry,
         probe_interval=settings.upstream_probe_interval,
         proof_interval=settings.proof_interval,
-        prove=Prover(client, salt_key, strengths.get),
+        prove=Prover(client, salt_key, strengths.get, shared_key),
     )
     await pool.start()
     stack.push_async_callback(pool.close)
@@ -253,7 +262,7 @@ async def _assemble(
         pool.capabilities,
         encoder=calibration.encoder,
         poll_interval=settings.registry_poll_interval,
-        watchlist=watchlist,
+        followers=(watchlist, meaning),
     )
     await forgetting.start()
     stack.push_async_callback(forgetting.close)
@@ -263,8 +272,11 @@ async def _assemble(
     gateway = Gateway(
         detector=detector,
         watchlist=watchlist,
+        meaning=meaning,
         hits=hits,
-        restriction=lambda phrases, associated: {},
+        restriction=lambda phrases, associated: restriction_xargs(
+            phrases, associated, settings.restrict_penalty, shared_key
+        ),
         pool=pool,
         profiles=strengths.get,
         decisions=decisions,

@@ -92,3 +92,8 @@ class Busy(ApiError):
 class Unavailable(ApiError):
     status = 503
     type = "service_unavailable_error"
+
+
+def undecided() -> Unavailable:
+    """The error where detection has no verdict. It reads like any overload."""
+    return Unavailable("The server is overloaded; try again shortly.", code="undecided", retry_after=1)

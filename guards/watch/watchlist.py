@@ -84,7 +84,7 @@ def owner(scope: Scope) -> str:
 
 def scope_of(name: str) -> str:
     """The request that an owner is a version of."""
-    return name.rpartition("/")[0]
+    return name.partition("/")[0]
 
 
 def _facts(scope: Scope) -> list[Phrase]:

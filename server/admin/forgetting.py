@@ -19,7 +19,7 @@ from server.registry.database import DATABASE_ERRORS
 from server.registry.lifecycle import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from guards.plan import Detection
     from guards.scope import Correction, Mode, Policy, Scope, Source
@@ -72,7 +72,7 @@ class Forgetting:
         poll_interval: float = 1.0,
         wait_limit: float = 30.0,
         adopt_after: float = 30.0,
-        watchlist: Follows | None = None,
+        followers: Sequence[Follows] = (),
     ) -> None:
         """``encoder`` is the fingerprint that ``compile_scope`` puts into its scopes.
 
@@ -92,7 +92,7 @@ class Forgetting:
             self._compilation.compiled,
             encoder=encoder,
             poll_interval=poll_interval,
-            watchlist=watchlist,
+            followers=followers,
         )
         self._adopting = Periodic("adopting what waits", self._adopt, poll_interval)
 

@@ -55,10 +55,10 @@ class Replica:
         *,
         encoder: str,
         poll_interval: float,
-        watchlist: Follows | None = None,
+        followers: Sequence[Follows] = (),
     ) -> None:
         self._registry = registry
-        self._followers: tuple[Follows, ...] = (detector, *([watchlist] if watchlist is not None else []))
+        self._followers: tuple[Follows, ...] = (detector, *followers)
         self._recompile = recompile
         self._encoder = encoder
         self._following = asyncio.Lock()

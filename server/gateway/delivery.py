@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
+from guards.detect.windows import sentences
+from guards.errors import CannotDecide
 from guards.watch.watchlist import scope_of
 from server.api.answer import TEXT, TOKENS
 from server.api.body import write
+from server.errors import undecided
 from server.gateway.events import EventSplitter, join
 from server.gateway.line import Line
 from server.gateway.watch import Thread
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
 
     from guards.phrases.phrase import Phrase
+    from guards.watch.meaning import Meaning
     from server.api.answer import Answer
     from server.api.body import Body
     from server.api.endpoint import Endpoint
@@ -54,6 +58,7 @@ class Delivery:
         client: Body,
         sent: Body,
         client_salt: str,
+        meaning: Meaning,
         usage: Usage | None = None,
         limit: int | None = None,
         attempts: int,
@@ -67,6 +72,8 @@ class Delivery:
         self._client = client
         self._sent = sent
         self._client_salt = client_salt
+        self._meaning = meaning
+        self._near = progress.plan.watched if meaning.judges(progress.plan.watched) else ()
         self._usage = usage
         self._limit = limit
         self._attempts = attempts
@@ -91,6 +98,10 @@ class Delivery:
                 await self._exchange.answer(response.status, body, kind.encode("latin-1"))
         except UpstreamRefused as error:
             raise UpstreamError("a continuation was refused") from error
+        except CannotDecide as error:
+            if self._exchange.started:
+                raise UpstreamError("no verdict on a sentence") from error
+            raise undecided() from None
         except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
             raise UpstreamError(type(error).__name__) from error
 
@@ -101,6 +112,7 @@ class Delivery:
             self._watch,
             lambda choice: endpoint.begun(self._client, choice),
             whole=bool(self._watch) and not endpoint.continues(self._client),
+            judged=bool(self._near),
             limit=self._limit,
         )
         choices = endpoint.choices(self._sent) * len(endpoint.prompts(self._sent))
@@ -108,6 +120,7 @@ class Delivery:
         splitter = EventSplitter()
         async for events in _events(response, splitter):
             await self._send(raw for event in events for raw in line.take(event))
+            await self._judge(line)
             if len(line.cut) == choices:
                 call.close()
                 break
@@ -147,14 +160,25 @@ class Delivery:
             async for events in _events(response, EventSplitter()):
                 taken = (line.take_of(choice, stream, event, closes=closes, stop=resumed is None) for event in events)
                 await self._send(raw for some in taken for raw in some)
+                await self._judge(line)
                 if choice in line.cut:
                     return
         finally:
             call.close()
 
+    async def _judge(self, line: Line) -> None:
+        """Have the sentences judged that are complete, and send what may leave of them."""
+        for choice, found in list(line.sentences()) if self._near else ():
+            told = None
+            if found:
+                texts = [line.text_of(choice, window) for window in found]
+                first = await self._meaning.first_told(texts, self._near)
+                told = None if first is None else (found[first[0]], first[1])
+            await self._send(line.judge(choice, found, told))
+
     async def _whole(self, answer: Answer, upstream: Upstream) -> Answer:
         """The answer with every choice that meets a phrase regenerated, or cut before it."""
-        judged = self._judged(answer)
+        judged = await self._judged(answer)
         for choice, met in judged.items():
             answer = await self._regenerated(answer, choice, met, upstream)
         if judged:
@@ -184,16 +208,21 @@ class Delivery:
                 return answer.replace(choice, other.cut(0, kept))
             request = await self._restricted(endpoint, alone, alone, 0, upstream)
             other = endpoint.answer(await self._pool.client.post(upstream.route(endpoint.path), write(request)))
-            met = self._judged(other, choice).get(0)
+            met = (await self._judged(other, choice)).get(0)
         return answer if other is None else answer.replace(choice, other)
 
-    def _judged(self, answer: Answer, of: int | None = None) -> dict[int, Met]:
+    async def _judged(self, answer: Answer, of: int | None = None) -> dict[int, Met]:
         """The first phrase that each choice meets, by choice. ``of``: the choice that a single one stands for."""
         found: dict[int, Met] = {}
         for piece in answer.pieces():
             begun = self._endpoint.begun(self._client, piece.choice if of is None else of)
             thread = Thread(self._watch, piece.channel, begun if piece.channel in (TEXT, TOKENS) else "")
             met = thread.feed(piece.text) or thread.finish()
+            if met is None and piece.channel == TEXT and self._near:
+                windows = sentences(piece.text)
+                texts = [piece.text[window.start : window.end] for window in windows]
+                first = await self._meaning.first_told(texts, self._near)
+                met = None if first is None else thread.met(windows[first[0]], first[1])
             if met is not None and (piece.choice not in found or piece.channel == TEXT):
                 found[piece.choice] = met
         return found

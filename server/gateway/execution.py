@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from guards.plan import Segment
+    from guards.watch.meaning import Meaning
     from server.api.body import Body
     from server.api.endpoint import Endpoint
     from server.api.usage import Usage
@@ -55,10 +56,13 @@ class Execution:
     ``attempts``: how often an answer that met a phrase is continued before it is ended.
     """
 
-    def __init__(self, pool: Pool, interventions: Interventions, telemetry: Telemetry, *, attempts: int) -> None:
+    def __init__(
+        self, pool: Pool, interventions: Interventions, telemetry: Telemetry, meaning: Meaning, *, attempts: int
+    ) -> None:
         self._pool = pool
         self._interventions = interventions
         self._telemetry = telemetry
+        self._meaning = meaning
         self._attempts = attempts
 
     async def watch_over(self, judged: Judged, call: Call) -> None:
@@ -159,6 +163,7 @@ class Execution:
             client=judged.body,
             sent=sent,
             client_salt=judged.client_salt,
+            meaning=self._meaning,
             usage=usage,
             limit=limit if sent is not judged.body else None,
             attempts=self._attempts,

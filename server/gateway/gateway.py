@@ -12,7 +12,7 @@ from guards.plan import Plan, make_plan
 from guards.watch.watchlist import Watchlist
 from server.api.body import parse, write
 from server.api.endpoint import Endpoint
-from server.errors import ApiError, Busy, Unavailable
+from server.errors import ApiError, Busy, Unavailable, undecided
 from server.gateway.exchange import ClientGone, Exchange
 from server.gateway.execution import Execution, Judged
 from server.gateway.intervention import Interventions
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from guards.act.corruption import CorruptionProfile
     from guards.plan import Detection, Segment
     from guards.scope import Context
+    from guards.watch.meaning import Meaning
     from server.api.body import Body
     from server.api.endpoint import Passage
     from server.auth import BearerKeys
@@ -65,6 +66,7 @@ class Gateway:
         *,
         detector: Detects,
         watchlist: Watchlist,
+        meaning: Meaning,
         restriction: Restriction,
         pool: Pool,
         profiles: Callable[[str], CorruptionProfile | None],
@@ -92,7 +94,7 @@ class Gateway:
         self._paused = paused
         self._ready = ready
         interventions = Interventions(detector, pool, profiles, renderer, salt_key, restriction)
-        self._execution = Execution(pool, interventions, telemetry, attempts=settings.watch_attempts)
+        self._execution = Execution(pool, interventions, telemetry, meaning, attempts=settings.watch_attempts)
         self.in_flight = 0
 
     async def handle(self, endpoint: Passage, scope: Scope, receive: Receive, send: Send) -> None:
@@ -258,11 +260,6 @@ class Gateway:
             for intervention in interventions:
                 self._telemetry.decision(intervention.action.value, mode)
         return plan
-
-
-def undecided() -> Unavailable:
-    """The error where detection has no verdict. It reads like any overload."""
-    return Unavailable("The server is overloaded; try again shortly.", code="undecided", retry_after=1)
 
 
 def _uncancel() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from guards.detect.windows import Window, sentences
 from server.api.answer import TEXT, TOKENS, TOOL
 from server.gateway.watch import Thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from server.api.answer import AnswerStream, Event
     from server.gateway.watch import Met, Watch
@@ -30,6 +31,7 @@ class Line:
     Args:
         before: what stands right before a choice's answer.
         whole: whether an answer leaves only when complete, because it cannot be continued.
+        judged: whether text leaves by whole sentences, each of which `judge` has let pass.
         limit: most alternatives to show for each token; None leaves them as they come.
     """
 
@@ -40,6 +42,7 @@ class Line:
         before: Callable[[int], str],
         *,
         whole: bool = False,
+        judged: bool = False,
         limit: int | None = None,
     ) -> None:
         self._stream = stream
@@ -47,6 +50,8 @@ class Line:
         self._before = before
         self._whole = whole
         self._limit = limit
+        self._judged: dict[int, int] | None = {} if judged else None
+        """By choice: how much of its text has been judged."""
         self._threads: dict[tuple[int, str], Thread] = {}
         self._queue: deque[_Held] = deque()
         self._out: dict[tuple[int, str], int] = {}
@@ -86,9 +91,44 @@ class Line:
         self._kept[choice] = out.get(TEXT, "")
         for key in [key for key in self._threads if key[0] == choice]:
             del self._threads[key]
+        if self._judged is not None:
+            self._judged.pop(choice, None)
         self._stream.roll_back(choice, out, tokens)
         if closes:
             self._closing = []
+
+    def sentences(self) -> Iterator[tuple[int, list[Window]]]:
+        """By choice, the sentences of its text that are complete and not yet judged."""
+        judged = self._judged
+        if judged is None:
+            return
+        for choice, channel in list(self._threads):
+            if channel == TEXT and choice not in self.cut:
+                thread, done = self._threads[choice, channel], judged.get(choice, 0)
+                if thread.length > done:
+                    found = [Window(done + one.start, done + one.end) for one in sentences(thread.text[done:])]
+                    if choice not in self._ended:
+                        found = found[:-1]
+                    if found or choice in self._ended:
+                        yield choice, found
+
+    def judge(self, choice: int, found: Sequence[Window], told: tuple[Window, str] | None) -> list[bytes]:
+        """Complete sentences of a choice have been judged: one says what ``told`` names, or they may leave."""
+        thread = self._threads[choice, TEXT]
+        if told is not None:
+            judged = told[0].start
+        else:
+            judged = thread.length if choice in self._ended else found[-1].end
+        if self._judged is not None:
+            self._judged[choice] = judged
+        released = self._release()
+        if told is not None:
+            self._cut(choice, thread.met(*told))
+        return released
+
+    def text_of(self, choice: int, window: Window) -> str:
+        """A sentence of a choice."""
+        return self._threads[choice, TEXT].text[window.start : window.end]
 
     def out(self, choice: int) -> str:
         """The text of a choice that is out."""
@@ -176,7 +216,12 @@ class Line:
     def _clear(self, held: _Held) -> bool:
         if held.waits and not held.choices <= self._ended:
             return False
-        return all(
-            self._threads[choice, channel].clear >= length or choice in self._ended
-            for choice, channel, length in held.marks
-        )
+        return all(length <= self._free(choice, channel) for choice, channel, length in held.marks)
+
+    def _free(self, choice: int, channel: str) -> int:
+        """How much of a text may leave."""
+        thread = self._threads[choice, channel]
+        free = thread.length if choice in self._ended else thread.clear
+        if self._judged is not None and channel == TEXT:
+            return min(free, self._judged.get(choice, 0))
+        return free

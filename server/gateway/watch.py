@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from guards.engine.folding import fold
+from guards.phrases.matching import Hit
 from guards.phrases.phrase import Phrase, PhraseClass
 from guards.scope import Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from guards.phrases.matching import Hit, Matcher, PhraseSet
+    from guards.detect.windows import Window
+    from guards.phrases.matching import Matcher, PhraseSet
     from guards.watch.watchlist import Watchlist
 
 # Text before an answer that a phrase might have begun in: longer than any phrase worth watching for.
@@ -133,6 +135,13 @@ class Thread:
     def _met(self, hits: Sequence[Hit | None]) -> Met | None:
         hit = min((hit for hit in hits if hit is not None), key=lambda hit: hit.start, default=None)
         return None if hit is None else Met(hit, self.channel, self.text[hit.start : hit.end])
+
+    def met(self, window: Window, owner: str) -> Met:
+        """A sentence that says what its owner's statements say."""
+        text = self.text[window.start : window.end]
+        return Met(
+            Hit(owner, Phrase(text, PhraseClass.FACT, telling=len(text)), window.start, window.end), self.channel, text
+        )
 
     @property
     def clear(self) -> int:

@@ -29,6 +29,7 @@ from guards.scope import (
     Policy,
     Scope,
     Source,
+    Statement,
     Threshold,
 )
 
@@ -105,6 +106,7 @@ def scope_to_bytes(scope: Scope) -> bytes:
             "encoder": scope.encoder,
             "phrases": scope.phrases,
             "associated": scope.associated,
+            "statements": scope.statements,
             "shingles": scope.shingles is not None,
             "warnings": scope.warnings,
         }
@@ -145,6 +147,7 @@ def scope_from_bytes(data: bytes) -> Scope:
         encoder=header["encoder"],
         phrases=tuple(Phrase(**{**phrase, "kind": PhraseClass(phrase["kind"])}) for phrase in header["phrases"]),
         associated=tuple(header["associated"]),
+        statements=tuple(Statement(**statement) for statement in header["statements"]),
         shingles=np.load(stream, allow_pickle=False) if header["shingles"] else None,
         warnings=tuple(header["warnings"]),
     )

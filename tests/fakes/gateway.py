@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import numpy as np
 import uvicorn
 from starlette.applications import Starlette
 
 from guards.act.corruption import CorruptionProfile
 from guards.plan import Band, Detection, Evidence, Role, Segment, Span
 from guards.scope import Action, Context, Mode, Policy
+from guards.watch.meaning import Meaning
 from guards.watch.watchlist import Watchlist
 from server.api.chat import ChatCompletions
 from server.api.completions import Completions
@@ -32,12 +34,15 @@ from tests.fakes.upstream import MODEL
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from numpy.typing import NDArray
+
     from guards.phrases.phrase import Phrase
     from server.settings import Settings
     from server.upstream.tokenizer import Renderer
 
 KEY = "client-key"
 SALT_KEY = bytes(range(32))
+ENGINE_KEY = b"key shared with the engine"
 NEEDLE = "Rowling"
 
 EVIDENCE = Evidence("", "", "", 0.0, "", 0.0, 0.0, "")
@@ -118,6 +123,7 @@ class Wired:
     session: aiohttp.ClientSession
     profiles: dict[str, CorruptionProfile]
     watchlist: Watchlist
+    meaning: Meaning
     paused: list[bool] = field(default_factory=lambda: [False])
     ready: list[bool] = field(default_factory=lambda: [True])
 
@@ -131,6 +137,16 @@ class Wired:
 
     async def complete(self, prompt: Any = "hello", **fields: Any) -> aiohttp.ClientResponse:
         return await self.post("/v1/completions", {"model": MODEL, "prompt": prompt} | fields)
+
+
+class FakeMeanings:
+    """Embeds by first letter: sentences that begin alike mean the same."""
+
+    async def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.array([BACKGROUND[ord(text.strip()[:1].lower() or "a") % len(BACKGROUND)] for text in texts])
+
+
+BACKGROUND = np.eye(32, dtype=np.float32)
 
 
 class DecisionList(list[Decision]):
@@ -186,6 +202,7 @@ async def wired(
     detector = FakeDetector()
     decisions = DecisionList()
     watchlist = Watchlist()
+    meaning = Meaning(FakeMeanings(), BACKGROUND, alpha=0.2, confidence=0.9)
     keys = BearerKeys([KEY])
     profiles: dict[str, CorruptionProfile] = {MODEL: profile()}
     paused, ready = [False], [True]
@@ -196,11 +213,12 @@ async def wired(
         telemetry,
         probe_interval=settings.upstream_probe_interval,
         proof_interval=settings.proof_interval,
-        prove=Prover(client, SALT_KEY, profiles.get) if proves else None,
+        prove=Prover(client, SALT_KEY, profiles.get, ENGINE_KEY) if proves else None,
     )
     gateway = Gateway(
         detector=detector,
         watchlist=watchlist,
+        meaning=meaning,
         restriction=restriction,
         pool=pool,
         profiles=profiles.get,
@@ -222,7 +240,9 @@ async def wired(
     await pool.start()
     try:
         async with serving(app) as url, aiohttp.ClientSession(headers={"authorization": f"Bearer {KEY}"}) as session:
-            yield Wired(url, gateway, pool, detector, decisions, telemetry, session, profiles, watchlist, paused, ready)
+            yield Wired(
+                url, gateway, pool, detector, decisions, telemetry, session, profiles, watchlist, meaning, paused, ready
+            )
     finally:
         await pool.close()
         await client.close()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from guards.phrases.phrase import Phrase, PhraseClass
-from guards.scope import Action, Context, Extent, Items, Kind, Mode, Policy, Scope, Threshold
-from tests.fakes.gateway import Wired, settled, wired
+from guards.scope import Action, Context, Extent, Items, Kind, Mode, Policy, Scope, Statement, Threshold
+from tests.fakes.gateway import BACKGROUND, Wired, settled, wired
 from tests.fakes.script import Script
 from tests.fakes.upstream import MODEL, FakeUpstream
 
@@ -347,3 +348,41 @@ async def test_a_client_that_leaves_in_a_continuation_ends_it(gate: Wired, upstr
             break
     assert gate.gateway.in_flight == 0
     assert all(each.in_flight == 0 for each in gate.pool.upstreams)
+
+
+STATED = replace(
+    scope(),
+    forget=Items(
+        ("question", "statement"),
+        np.stack([BACKGROUND[ord("q") % len(BACKGROUND)], BACKGROUND[ord("s") % len(BACKGROUND)]]),
+    ),
+    statements=(Statement(item=1, question=0),),
+)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("near", [False, True])
+async def test_a_sentence_that_says_it_in_other_words_does_not_leave(
+    gate: Wired, upstream: FakeUpstream, stream: bool, near: bool
+) -> None:
+    gate.meaning.apply(STATED)
+    gate.watchlist.apply(STATED)
+    gate.detector.actions = {"fr_1": Action.RESTRICT}
+    gate.detector.found = {"fr_1": {0: ""}} if near else {"fr_2": {0: ""}}
+    said = "All is well. Some say it was he. Others do not."
+    upstream.handler = Script(said, [" Nobody knows."] if stream else ["All is well. Nobody knows."])
+    raw = await (await gate.chat("Who?", stream=stream, max_tokens=200)).read()
+    assert told(raw) == ("All is well. Nobody knows." if near else said)
+    assert reason(raw) == "stop"
+    assert "Some say it was he" not in raw.decode() or not near
+
+
+async def test_sentences_leave_as_they_are_complete(gate: Wired, upstream: FakeUpstream) -> None:
+    gate.meaning.apply(STATED)
+    gate.watchlist.apply(scope(("zzzzzzzzz", PhraseClass.NAME)))
+    gate.detector.actions = {"fr_1": Action.RESTRICT}
+    gate.detector.found = {"fr_1": {0: ""}}
+    said = "All is well. Nothing happens here. Be calm"
+    upstream.handler = Script(said, [said])
+    raw = await (await gate.chat("Who?", stream=True, max_tokens=200)).read()
+    assert told(raw) == said
