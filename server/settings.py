@@ -59,6 +59,11 @@ class Settings(BaseSettings):
         (), description="Base URLs of vLLM servers, comma-separated; unset: `unremember up` starts one"
     )
     upstream_api_key: SecretStr | None = Field(None, description="Key that the gateway presents to the upstreams")
+    engine_key: SecretStr | None = Field(
+        None,
+        description="Key shared with the engine plug-in, which opens restricted phrases with it: any string, the same "
+        "in vLLM's environment; unset: derived from the encryption key, known to the vLLM of `unremember up`",
+    )
     database_url: str | None = Field(None, description="SQLAlchemy URL; unset: SQLite in the data directory")
     model: str = Field("smollm2", description="Model to serve: a directory, or `smollm2`, the packaged default")
     served_model_name: str | None = Field(None, description="Public name of the model; unset: from its directory")
@@ -106,6 +111,9 @@ class Settings(BaseSettings):
     suppressed_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
         description="API keys whose clients are never told again what they supply; comma-separated",
+    )
+    restrict_penalty: float = Field(
+        2.0, ge=0, le=100, description="Taken from the logits of words that go with a restricted subject"
     )
     decision_retention: int = Field(100_000, ge=0, description="Decision records kept; they hold no text")
     engine_port: int = Field(8081, ge=1, le=65535, description="Loopback port of the vLLM that `unremember up` starts")

@@ -93,6 +93,12 @@ class Vault:
         return HKDF(SHA256(), KEY_BYTES, salt=None, info=b"unremember/" + purpose.encode()).derive(self._key)
 
 
+def engine_key(settings: Settings, vault: Vault) -> str:
+    """The key shared with vLLM, which opens the phrases of a restriction: the configured one, or the vault's own."""
+    given = settings.engine_key
+    return given.get_secret_value() if given is not None else vault.derive("engine-arguments").hex()
+
+
 def _decode(text: str, origin: str) -> bytes:
     try:
         key = base64.b64decode(text.strip(), validate=True)

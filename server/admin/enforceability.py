@@ -24,14 +24,15 @@ def require_enforceable(mode: Mode, policy: Policy, capabilities: Capabilities) 
     """Refuse a policy that an upstream cannot carry out, naming one that it can.
 
     Shadow needs nothing. A capability that is lost later refuses nothing: the plan falls back to
-    declining, which every upstream can.
+    declining and to the watch on answers, which need nothing of an upstream.
 
     Raises:
         NotEnforceable: with the missing capability, why it is missing, and the policy that would work.
     """
     if mode is Mode.SHADOW:
         return
-    missing = [action for action in Action if action in (*policy.high, *policy.low) and _lacks(capabilities, action)]
+    able = {Action.CORRUPT: capabilities.corrupt, Action.RESTRICT: capabilities.restrict}
+    missing = [action for action in Action if action in (*policy.high, *policy.low) and not able.get(action, True)]
     if not missing:
         return
     works = orjson.dumps(policy_to_json(_without(policy, missing))).decode()
@@ -44,11 +45,9 @@ def require_enforceable(mode: Mode, policy: Policy, capabilities: Capabilities) 
     )
 
 
-def _lacks(capabilities: Capabilities, action: Action) -> bool:
-    return not capabilities.corrupt if action is Action.CORRUPT else action in capabilities.reasons
-
-
 def _without(policy: Policy, missing: list[Action]) -> Policy:
+    """Corruption is replaced by declining. Restriction by nothing: answers are watched for phrases in any case."""
+
     def instead(actions: tuple[Action, ...]) -> tuple[Action, ...]:
         able = [Action.DECLINE if action is Action.CORRUPT and action in missing else action for action in actions]
         return tuple(dict.fromkeys(action for action in able if action not in missing))

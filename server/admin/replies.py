@@ -343,6 +343,7 @@ class UpstreamReply(Reply):
     """What the upstreams can do."""
 
     corrupt: bool
+    restrict: bool
     reasons: dict[str, str]
 
 

@@ -173,7 +173,9 @@ def create_admin_router(
             registry_epoch=await registry.epoch(),
             requests=await registry.counts(),
             index_vectors=forgetting.index_vectors,
-            upstream=UpstreamReply(corrupt=capabilities.corrupt, reasons=capabilities.reasons),
+            upstream=UpstreamReply(
+                corrupt=capabilities.corrupt, restrict=capabilities.restrict, reasons=capabilities.reasons
+            ),
             corruption_profiles=[
                 ProfileReply.model_validate(profile, from_attributes=True)
                 for profile in await registry.corruption_profiles()

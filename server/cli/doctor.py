@@ -80,6 +80,12 @@ def status(told: dict[str, Any]) -> Iterator[Finding]:
         reason = told["upstream"]["reasons"].get("corrupt", "an upstream does not corrupt")
         remedy = "Install unremember-engine beside vLLM; until then works are declined (docs/install.md)."
         yield Finding("plug-in, proven", Grade.WRONG, reason, remedy)
+    if told["upstream"]["restrict"]:
+        yield Finding("restriction, proven", Grade.FINE, "every upstream keeps phrases out when asked")
+    else:
+        reason = told["upstream"]["reasons"].get("restrict", "an upstream does not restrict")
+        remedy = "Give the gateway and its vLLM the same UNREMEMBER_ENGINE_KEY; until then answers are only watched."
+        yield Finding("restriction, proven", Grade.WRONG, reason, remedy)
     profiles = told["corruption_profiles"]
     if profiles:
         models = ", ".join(f"{profile['model']}: {profile['kind']}, {profile['strength']:g}" for profile in profiles)

@@ -19,6 +19,7 @@ from server.cli.client import gateway_url
 from server.cli.errors import CliError
 from server.supervisor.launch import Launch, engine_launch
 from server.supervisor.supervisor import EngineFailed, Supervisor
+from server.vault import Vault, engine_key
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -102,7 +103,14 @@ def _launch(settings: Settings, model: Path) -> Launch:
         ) from None
     given = settings.upstream_api_key
     key = given.get_secret_value() if given else secrets.token_urlsafe(32)
-    return engine_launch(settings, model, plugin=fingerprint(), api_key=key, environment=os.environ)
+    return engine_launch(
+        settings,
+        model,
+        plugin=fingerprint(),
+        api_key=key,
+        engine_key=engine_key(settings, Vault.load(settings)),
+        environment=os.environ,
+    )
 
 
 def _supervised(settings: Settings, model: Path, launch: Launch) -> Settings:

@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from guards.engine.sealing import KEY_VARIABLE
 from server.assets import served_model_name
 from server.settings import PREFIX
 
@@ -42,14 +43,14 @@ class Launch:
 
 
 def engine_launch(
-    settings: Settings, model: Path, *, plugin: str, api_key: str, environment: Mapping[str, str]
+    settings: Settings, model: Path, *, plugin: str, api_key: str, engine_key: str, environment: Mapping[str, str]
 ) -> Launch:
     """vLLM on loopback, serving ``model``.
 
     ``plugin`` is the fingerprint of the engine plug-in. vLLM caches compiled graphs under a key that
     does not see the plug-in; given as additional configuration, the fingerprint enters that key.
     float32 and eager, as measured fastest to start and run on CPU. The gateway's own settings, keys
-    among them, are kept from the engine's environment.
+    among them, are kept from the engine's environment, except ``engine_key``, which the plug-in needs.
     """
     argv = (
         sys.executable,
@@ -69,7 +70,13 @@ def engine_launch(
     inherited = {name: value for name, value in environment.items() if not name.upper().startswith(PREFIX)}
     return Launch(
         argv=argv,
-        environment={**DEFAULT_ENVIRONMENT, **inherited, **FORCED_ENVIRONMENT, "VLLM_API_KEY": api_key},
+        environment={
+            **DEFAULT_ENVIRONMENT,
+            **inherited,
+            **FORCED_ENVIRONMENT,
+            "VLLM_API_KEY": api_key,
+            KEY_VARIABLE: engine_key,
+        },
         log=settings.data_dir / "logs" / "engine.log",
         url=f"http://127.0.0.1:{settings.engine_port}",
         api_key=api_key,

@@ -10,5 +10,6 @@ class Capabilities:
     """What can be enforced now. Declining needs nothing of an upstream and is always there."""
 
     corrupt: bool
+    restrict: bool
     reasons: dict[str, str] = field(default_factory=dict)
     """For each action that cannot be enforced, why not, in a sentence fit for an admin."""

@@ -60,7 +60,7 @@ class Pool:
     """Health by polling, and the least loaded upstream for a model.
 
     Args:
-        prove: proves by behaviour that corruption works through an upstream; None where no upstream
+        prove: proves by behaviour what the plug-in does through an upstream; None where no upstream
             is meant to have the plug-in.
         proof_interval: seconds after which a proof is repeated. After twice that it counts no more.
     """
@@ -124,15 +124,19 @@ class Pool:
         """
         return self._least_loaded(model, (upstream for upstream in self.upstreams if upstream.healthy))
 
-    def pick_proven(self, model: str, preferred: Upstream) -> Upstream:
-        """An upstream through which corruption is proven, the preferred one if it is.
+    def pick_able(self, model: str, preferred: Upstream, *, corrupts: bool, restricts: bool) -> Upstream:
+        """An upstream through which what is wanted is proven, the preferred one if it is.
 
         Raises:
             Unavailable: there is none now. The caller fails closed.
         """
-        if preferred.healthy and self.proven(preferred):
+
+        def able(upstream: Upstream) -> bool:
+            return (not corrupts or self.proven(upstream)) and (not restricts or self.restricts(upstream))
+
+        if preferred.healthy and able(preferred):
             return preferred
-        return self._least_loaded(model, filter(self.proven, self.upstreams))
+        return self._least_loaded(model, (each for each in self.upstreams if each.healthy and able(each)))
 
     def _least_loaded(self, model: str, candidates: Iterable[Upstream]) -> Upstream:
         best: Upstream | None = None
@@ -147,12 +151,10 @@ class Pool:
 
     def proven(self, upstream: Upstream) -> bool:
         """Whether corruption through this upstream is proven, and lately enough."""
-        return (
-            upstream.healthy
-            and upstream.proof is not None
-            and upstream.proof.holds
-            and time.monotonic() - upstream.proof_at < 2 * self._proof_interval
-        )
+        return self._lately(upstream) and upstream.proof is not None and upstream.proof.holds
+
+    def _lately(self, upstream: Upstream) -> bool:
+        return upstream.healthy and time.monotonic() - upstream.proof_at < 2 * self._proof_interval
 
     def corruptible(self, model: str) -> bool:
         """Whether corruption is proven through some healthy upstream that serves ``model``."""
@@ -160,25 +162,30 @@ class Pool:
 
     def restrictable(self, model: str) -> bool:
         """Whether restriction is proven through some healthy upstream that serves ``model``."""
-        return any(
-            model in upstream.cards
-            and self.proven(upstream)
-            and upstream.proof is not None
-            and upstream.proof.restricts
-            for upstream in self.upstreams
-        )
+        return any(model in upstream.cards and self.restricts(upstream) for upstream in self.upstreams)
+
+    def restricts(self, upstream: Upstream) -> bool:
+        """Whether restriction through this upstream is proven, and lately enough."""
+        return self._lately(upstream) and upstream.proof is not None and upstream.proof.restricts
 
     def capabilities(self) -> Capabilities:
         """What can be enforced through every healthy upstream: a request may meet any of them."""
+        lacking = {
+            "corrupt": self._lacking(self.proven, lambda proof: proof.reason),
+            "restrict": self._lacking(self.restricts, lambda proof: proof.restriction),
+        }
+        reasons = {action: reason for action, reason in lacking.items() if reason is not None}
+        return Capabilities("corrupt" not in reasons, "restrict" not in reasons, reasons)
+
+    def _lacking(self, able: Callable[[Upstream], bool], reason: Callable[[Proof], str]) -> str | None:
         if self._prove is None:
-            return Capabilities(corrupt=False, reasons={"corrupt": "no upstream runs the engine plug-in"})
+            return "no upstream runs the engine plug-in"
         if not self.healthy:
-            return Capabilities(corrupt=False, reasons={"corrupt": "no upstream is healthy"})
+            return "no upstream is healthy"
         for upstream in self.upstreams:
-            if upstream.healthy and not self.proven(upstream):
-                reason = upstream.proof.reason if upstream.proof else "it has not been proven yet"
-                return Capabilities(corrupt=False, reasons={"corrupt": f"{upstream.url}: {reason}"})
-        return Capabilities(corrupt=True)
+            if upstream.healthy and not able(upstream):
+                return f"{upstream.url}: {reason(upstream.proof) if upstream.proof else 'it has not been proven yet'}"
+        return None
 
     def failed(self, upstream: Upstream) -> None:
         """A request could not reach the upstream: use others until a probe finds it healthy."""
@@ -207,15 +214,14 @@ class Pool:
         if self._prove is None or not upstream.healthy or not (due or now):
             return
         proof = await self._prove(upstream)
-        held = upstream.proof is not None and upstream.proof.holds
+        before = upstream.proof
         upstream.proof, upstream.proof_at = proof, time.monotonic()
-        if proof.holds != held:
-            log.log(
-                logging.INFO if proof.holds else logging.WARNING,
-                "corruption through %s: %s",
-                upstream.url,
-                proof.reason,
-            )
+        for what, holds, held, reason in (
+            ("corruption", proof.holds, before is not None and before.holds, proof.reason),
+            ("restriction", proof.restricts, before is not None and before.restricts, proof.restriction),
+        ):
+            if holds != held:
+                log.log(logging.INFO if holds else logging.WARNING, "%s through %s: %s", what, upstream.url, reason)
         self._report(upstream)
 
     def _set_healthy(self, upstream: Upstream, *, healthy: bool) -> None:

@@ -16,6 +16,8 @@ from typing import Any, cast
 
 import orjson
 
+from tests.fakes.wire import CHAT, GENERATING, MESSAGES, RESPONSES, Said, Wire, as_asked
+
 MODEL = "fake-model"
 MAX_MODEL_LEN = 4096
 
@@ -53,7 +55,7 @@ class FakeUpstream:
     models: tuple[str, ...] = (MODEL,)
     adapters: tuple[str, ...] = ()
     plugin: bool = True
-    """Whether it acts on corruption arguments, as an engine with the plug-in does."""
+    """Whether it acts on our arguments, as an engine with the plug-in does."""
     refuse_arguments: bool = False
     healthy: bool = True
     handler: Handler | None = None
@@ -92,7 +94,7 @@ class FakeUpstream:
 
     def generated(self) -> list[Received]:
         """The requests that ask for a generation, without those of a proof."""
-        return [one for one in self.received if one.path in ("/v1/chat/completions", "/v1/completions")]
+        return [one for one in self.received if one.path in GENERATING]
 
     def reply(self, request: Received) -> Reply:
         if self.handler is not None and (chosen := self.handler(request)) is not None:
@@ -106,11 +108,14 @@ class FakeUpstream:
                 return Reply(body=orjson.dumps(self._tokenize(request.body)))
             case "/detokenize":
                 return Reply(body=orjson.dumps({"prompt": "".join(map(chr, request.body["tokens"]))}))
-            case "/v1/chat/completions":
-                return self._generate(request.body, chat=True)
-            case "/v1/completions":
-                return self._generate(request.body, chat=False)
-        return error(404, "Not Found")
+            case "/v1/messages/count_tokens":
+                count = len(prompt_text(as_asked(request.path, request.body)))
+                told = {"input_tokens": count, "context_management": {"original_input_tokens": count}}
+                return Reply(body=orjson.dumps(told))
+            case path if path in GENERATING:
+                reply = self._generate(path, request.body)
+                return anthropic(reply) if path == MESSAGES else reply
+        return Reply(404, b'{"detail":"Not Found"}')
 
     def _cards(self) -> list[dict[str, Any]]:
         base = [
@@ -127,18 +132,27 @@ class FakeUpstream:
         tokens = list(map(ord, prompt_text(body)))
         return {"count": len(tokens), "max_model_len": MAX_MODEL_LEN, "tokens": tokens}
 
-    def _generate(self, body: dict[str, Any], *, chat: bool) -> Reply:
+    def _generate(self, path: str, body: dict[str, Any]) -> Reply:
         xargs = body.get("vllm_xargs")
         if xargs and self.refuse_arguments:
             return error(400, "vllm_xargs: unknown argument")
-        prompts = prompts_of(body)
-        limit = body.get("max_completion_tokens") or body.get("max_tokens") or 1
+        prompts = prompts_of(as_asked(path, body))
+        limit = body.get("max_completion_tokens") or body.get("max_tokens") or body.get("max_output_tokens") or 1
         if any(len(prompt) + limit > MAX_MODEL_LEN for prompt in prompts):
             return error(400, f"This model's maximum context length is {MAX_MODEL_LEN} tokens.", "input_tokens")
         if (body.get("temperature") or 0) < 0:
             return error(400, "temperature must be non-negative", "temperature")
-        corrupted = bool(xargs) and self.plugin
-        text = "scrambled answer" if corrupted else "An answer — naïve ✓"
+        asked = (xargs or {}) if self.plugin else {}
+        corrupted = "unremember_kind" in asked
+        # Of what it says of its own accord, the canary of a proof forbids the first word.
+        text = "The answer — naïve ✓" if "unremember_phrases" in asked else "An answer — naïve ✓"
+        text = "scrambled answer" if corrupted else text
+        if path in (RESPONSES, MESSAGES):
+            wire = Wire(path, body, Said([text[:3], text[3:7], text[7:]]), sum(map(len, prompts)))
+            if body.get("stream"):
+                return Reply(chunks=wire.chunks(), content_type="text/event-stream; charset=utf-8")
+            return Reply(body=wire.whole())
+        chat = path == CHAT
         usage = _usage(sum(map(len, prompts)), 4)
         if not body.get("stream"):
             return Reply(body=orjson.dumps(_whole(text, usage, body, chat=chat, corrupted=corrupted)))
@@ -176,6 +190,15 @@ def prompt_text(body: dict[str, Any]) -> str:
 def error(status: int, message: str, param: str | None = None) -> Reply:
     body = {"error": {"message": message, "type": "BadRequestError", "param": param, "code": status}}
     return Reply(status, orjson.dumps(body))
+
+
+def anthropic(reply: Reply) -> Reply:
+    """A reply of vLLM's Anthropic route: its errors have that API's envelope."""
+    if reply.status < 400:
+        return reply
+    told = orjson.loads(reply.body)["error"]
+    shown = {"type": "error", "error": {"type": told["type"], "message": told["message"]}}
+    return Reply(reply.status, orjson.dumps(shown))
 
 
 def _usage(prompt: int, completion: int) -> dict[str, Any]:
@@ -250,7 +273,7 @@ class _Connection(asyncio.Protocol):
         if upstream.record:
             upstream.received.append(request)
         reply = upstream.reply(request)
-        generating = request.path.endswith("completions")
+        generating = request.path in GENERATING
         if generating and (upstream.gate is not None or (reply.chunks is not None and upstream.between is not None)):
             self._task = asyncio.create_task(self._slowly(reply, upstream))
         else:

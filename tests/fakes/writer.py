@@ -19,7 +19,7 @@ POLICY = default_policy(Kind.PERSON, Extent.KNOWLEDGE)
 async def main(url: str) -> None:
     """Print each promise once it is made: what is created, what is withdrawn."""
     registry = await Registry.open(url, Vault(VAULT_KEY))
-    capabilities = Capabilities(corrupt=True)
+    capabilities = Capabilities(corrupt=True, restrict=True)
     forgetting = Forgetting(registry, FakeDetector(), FakeCompiler(), lambda: capabilities, encoder=ENCODER)
     await forgetting.start()
 

@@ -30,8 +30,12 @@ SOURCE = Source(subject=SECRET, kind=Kind.PERSON, examples=(Example("Who stole i
 POLICY = default_policy(Kind.PERSON, Extent.KNOWLEDGE)
 WORK = Source(subject="The Guide", kind=Kind.WORK)
 CORRUPT = default_policy(Kind.WORK, Extent.KNOWLEDGE)
-FULL = Capabilities(corrupt=True)
-STOCK = Capabilities(corrupt=False, reasons={"corrupt": "the engine plug-in is not installed"})
+FULL = Capabilities(corrupt=True, restrict=True)
+STOCK = Capabilities(
+    corrupt=False,
+    restrict=False,
+    reasons={"corrupt": "the engine plug-in is not installed", "restrict": "it has no key"},
+)
 
 
 class Replica:
@@ -189,11 +193,12 @@ async def test_what_an_upstream_cannot_do_is_refused_and_not_stored(replica: Rep
     with pytest.raises(NotEnforceable) as caught:
         await replica.forgetting.create(WORK, mode=Mode.ENFORCE, policy=CORRUPT)
     assert "the engine plug-in is not installed" in caught.value.message
-    assert '{"high":["decline","restrict"],"low":["restrict"],"context":"supplied"}' in caught.value.message
+    assert "restrict: it has no key" in caught.value.message
+    assert '{"high":["decline"],"low":[],"context":"supplied"}' in caught.value.message
     assert (caught.value.status, caught.value.param, caught.value.code) == (409, "policy", "missing_capability")
     assert await registry.epoch() == 0
 
-    declining = replace(CORRUPT, high=(Action.DECLINE,))
+    declining = replace(CORRUPT, high=(Action.DECLINE,), low=())
     assert (await replica.forgetting.create(WORK, mode=Mode.ENFORCE, policy=declining, wait=True)).state is State.ACTIVE
 
 

@@ -326,7 +326,7 @@ async def test_a_duplicate_names_the_other(client: httpx.AsyncClient) -> None:
 
 
 async def test_what_an_upstream_cannot_do(client: httpx.AsyncClient, replica: Replica) -> None:
-    replica.capabilities = Capabilities(corrupt=False, reasons={"corrupt": "no plug-in"})
+    replica.capabilities = Capabilities(corrupt=False, restrict=False, reasons={"corrupt": "no plug-in"})
     found = error(await client.post("/forget-requests", json=BODY | {"kind": "work"}), 409)
     assert (found["code"], found["param"]) == ("missing_capability", "policy")
     assert "corrupt: no plug-in" in found["message"]
@@ -467,7 +467,7 @@ async def test_status(client: httpx.AsyncClient) -> None:
         "registry_epoch": 3,
         "requests": {"received": 0, "compiling": 0, "shadow": 0, "active": 1, "withdrawn": 0, "error": 0},
         "index_vectors": 2,
-        "upstream": {"corrupt": True, "reasons": {}},
+        "upstream": {"corrupt": True, "restrict": True, "reasons": {}},
         "corruption_profiles": [],
         "decisions_dropped": 0,
     }

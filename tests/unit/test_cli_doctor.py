@@ -27,7 +27,7 @@ HEALTHY: dict[str, Any] = {
     "registry_epoch": 4,
     "requests": {"active": 2},
     "index_vectors": 10,
-    "upstream": {"corrupt": True, "reasons": {}},
+    "upstream": {"corrupt": True, "restrict": True, "reasons": {}},
     "corruption_profiles": [{"model": "smollm2", "kind": "gaussian", "strength": 4.0}],
     "decisions_dropped": 0,
 }
@@ -70,7 +70,16 @@ def test_a_healthy_gateway_has_nothing_wrong() -> None:
         ({"paused": True}, "enforcement", Grade.WRONG),
         ({"registry_epoch": 6}, "registry", Grade.NOTE),
         ({"requests": {"active": 1, "error": 1}}, "forget requests", Grade.WRONG),
-        ({"upstream": {"corrupt": False, "reasons": {"corrupt": "no plug-in"}}}, "plug-in, proven", Grade.WRONG),
+        (
+            {"upstream": {"corrupt": False, "restrict": True, "reasons": {"corrupt": "no plug-in"}}},
+            "plug-in, proven",
+            Grade.WRONG,
+        ),
+        (
+            {"upstream": {"corrupt": True, "restrict": False, "reasons": {"restrict": "no key"}}},
+            "restriction, proven",
+            Grade.WRONG,
+        ),
         ({"corruption_profiles": []}, "corruption", Grade.NOTE),
         ({"decisions_dropped": 3}, "decisions", Grade.NOTE),
     ],

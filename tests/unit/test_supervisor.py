@@ -16,10 +16,13 @@ def test_the_launch_keeps_the_gateways_secrets_to_itself(settings: Settings) -> 
     environment = {
         "PATH": "/bin",
         "UNREMEMBER_ADMIN_KEY": "secret",
+        "UNREMEMBER_ENGINE_KEY": "of another engine",
         "VLLM_CPU_KVCACHE_SPACE": "7",
         "VLLM_SERVER_DEV_MODE": "1",
     }
-    started = engine_launch(settings, Path("/models/mine"), plugin="abc", api_key="engine", environment=environment)
+    started = engine_launch(
+        settings, Path("/models/mine"), plugin="abc", api_key="engine", engine_key="shared", environment=environment
+    )
     assert started.environment == {
         "PATH": "/bin",
         "VLLM_CPU_KVCACHE_SPACE": "7",
@@ -28,8 +31,10 @@ def test_the_launch_keeps_the_gateways_secrets_to_itself(settings: Settings) -> 
         "DO_NOT_TRACK": "1",
         "VLLM_SERVER_DEV_MODE": "0",
         "VLLM_API_KEY": "engine",
+        "UNREMEMBER_ENGINE_KEY": "shared",
     }
     assert "secret" not in repr(started)
+    assert "shared" not in repr(started)
     assert "engine" not in started.argv
     assert started.argv[started.argv.index("--host") + 1] == "127.0.0.1"
     assert started.argv[started.argv.index("--additional-config") + 1] == '{"unremember": "abc"}'
@@ -37,7 +42,7 @@ def test_the_launch_keeps_the_gateways_secrets_to_itself(settings: Settings) -> 
 
 def test_the_operators_engine_arguments_come_last(settings: Settings) -> None:
     given = settings.model_copy(update={"engine_args": "--max-num-seqs 8 --tool-call-parser 'a b'"})
-    started = engine_launch(given, Path("/models/mine"), plugin="abc", api_key="k", environment={})
+    started = engine_launch(given, Path("/models/mine"), plugin="abc", api_key="k", engine_key="s", environment={})
     assert started.argv[-4:] == ("--max-num-seqs", "8", "--tool-call-parser", "a b")
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from server.errors import NotFound, Unavailable
 from server.telemetry import Telemetry
+from server.upstream.capabilities import Capabilities
 from server.upstream.client import UpstreamClient, UpstreamError, UpstreamLost, UpstreamRefused
 from server.upstream.pool import Pool, Upstream
 from server.upstream.proof import Proof
@@ -27,7 +28,7 @@ async def client() -> AsyncIterator[UpstreamClient]:
 
 def pool_of(client: UpstreamClient, *urls: str, holds: bool | None = None) -> Pool:
     async def prove(upstream: Upstream) -> Proof:
-        return Proof(bool(holds), "so says the test")
+        return Proof(bool(holds), "so says the test", bool(holds), "so says the test")
 
     return Pool(urls, client, Telemetry(), probe_interval=60, proof_interval=60, prove=None if holds is None else prove)
 
@@ -116,15 +117,31 @@ async def test_a_corrupted_request_goes_only_where_that_is_proven(client: Upstre
         await pool.start()
         a, b = pool.upstreams
         assert pool.pick_able(MODEL, b, corrupts=True, restricts=False) is b
-        b.proof = Proof(False, "broken")
+        b.proof = Proof(False, "broken", True, "")
         assert pool.pick_able(MODEL, b, corrupts=True, restricts=False) is a
         assert pool.corruptible(MODEL)
         assert not pool.corruptible("another")
         a.healthy = False
         assert not pool.corruptible(MODEL)
         a.healthy = True
-        assert pool.capabilities().reasons == {"corrupt": f"{second.url}: broken"}
-        assert not pool.capabilities().corrupt
+        assert pool.capabilities() == Capabilities(False, True, {"corrupt": f"{second.url}: broken"})
+        await pool.close()
+
+
+async def test_a_restricted_request_goes_only_where_that_is_proven(client: UpstreamClient) -> None:
+    async with FakeUpstream() as first, FakeUpstream() as second:
+        pool = pool_of(client, first.url, second.url, holds=True)
+        await pool.start()
+        a, b = pool.upstreams
+        assert pool.capabilities() == Capabilities(True, True)
+        b.proof = Proof(True, "", False, "another key")
+        assert pool.pick_able(MODEL, b, corrupts=True, restricts=False) is b
+        assert pool.pick_able(MODEL, b, corrupts=True, restricts=True) is a
+        assert pool.restrictable(MODEL)
+        assert pool.capabilities() == Capabilities(True, False, {"restrict": f"{second.url}: another key"})
+        a.proof = Proof(False, "broken", True, "")
+        assert pool.restrictable(MODEL)
+        assert not pool.corruptible("another")
         await pool.close()
 
 
@@ -132,7 +149,8 @@ async def test_without_a_proof_there_is_no_corruption(client: UpstreamClient) ->
     async with FakeUpstream() as fake:
         pool = pool_of(client, fake.url)
         await pool.start()
-        assert pool.capabilities().reasons == {"corrupt": "no upstream runs the engine plug-in"}
+        reason = "no upstream runs the engine plug-in"
+        assert pool.capabilities() == Capabilities(False, False, {"corrupt": reason, "restrict": reason})
         await pool.close()
 
 

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
+from guards.engine.restriction import Forbidden, restriction_from_xargs
 from guards.engine.wire import from_xargs
 from server.upstream.client import UpstreamClient
 from server.upstream.pool import Upstream
 from server.upstream.proof import Proof, Prover
-from tests.fakes.gateway import SALT_KEY, profile
+from tests.fakes.gateway import ENGINE_KEY, SALT_KEY, profile
 from tests.fakes.upstream import MODEL, FakeUpstream, Received, Reply
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ async def client() -> AsyncIterator[UpstreamClient]:
 async def prove(client: UpstreamClient, fake: FakeUpstream, times: int = 1) -> Proof:
     upstream = Upstream(fake.url)
     upstream.cards = {MODEL: {}}
-    prover = Prover(client, SALT_KEY, {MODEL: profile()}.get)
+    prover = Prover(client, SALT_KEY, {MODEL: profile()}.get, ENGINE_KEY)
     for _ in range(times):
         proof = await prover(upstream)
     return proof
@@ -34,7 +35,7 @@ async def prove(client: UpstreamClient, fake: FakeUpstream, times: int = 1) -> P
 async def test_it_holds_where_corruption_changes_the_answer(client: UpstreamClient) -> None:
     async with FakeUpstream() as fake:
         assert (await prove(client, fake)).holds
-        clean, corrupted, again = [one.body for one in fake.generated()]
+        clean, corrupted, again = [one.body for one in fake.generated()][:3]
         assert clean == again
         assert "vllm_xargs" not in clean
         args = from_xargs(corrupted["vllm_xargs"])
@@ -55,6 +56,8 @@ async def test_a_stock_engine_that_ignores_the_arguments_is_not_proven(client: U
         proof = await prove(client, fake)
         assert not proof.holds
         assert "does nothing" in proof.reason
+        assert not proof.restricts
+        assert "does nothing" in proof.restriction
 
 
 async def test_an_engine_that_refuses_the_arguments_is_not_proven(client: UpstreamClient) -> None:
@@ -62,6 +65,8 @@ async def test_an_engine_that_refuses_the_arguments_is_not_proven(client: Upstre
         proof = await prove(client, fake)
         assert not proof.holds
         assert "status 400" in proof.reason
+        assert not proof.restricts
+        assert "UNREMEMBER_ENGINE_KEY" in proof.restriction
 
 
 async def test_an_engine_that_disagrees_with_itself_is_not_proven(client: UpstreamClient) -> None:
@@ -77,11 +82,51 @@ async def test_an_engine_that_disagrees_with_itself_is_not_proven(client: Upstre
         assert not (await prove(client, fake)).holds
 
 
+async def test_what_the_model_says_by_itself_is_forbidden(client: UpstreamClient) -> None:
+    async with FakeUpstream() as fake:
+        proof = await prove(client, fake)
+        assert (proof.restricts, proof.restriction) == (True, "proven by behaviour")
+        clean, restricted = [one.body for one in fake.generated()][3:]
+        args = restriction_from_xargs(restricted.pop("vllm_xargs"), ENGINE_KEY)
+        assert clean == restricted
+        assert args is not None
+        assert args.forbidden == (Forbidden("an", 2),)
+
+
+@pytest.mark.parametrize(
+    ("said", "instead", "reason"),
+    [
+        ("Rome", "Paris", None),
+        ("Rome", "", "ends restricted answers at once"),
+        ("Rome", "ROME.", "does nothing"),
+        ("Rome", "the city of Rome", "does nothing"),
+        ("…", "…", "nothing that could be forbidden"),
+    ],
+)
+async def test_neither_verdict_depends_on_the_other(
+    client: UpstreamClient, said: str, instead: str, reason: str | None
+) -> None:
+    def speaking(request: Received) -> Reply | None:
+        if request.path != "/v1/completions":
+            return None
+        text = instead if "vllm_xargs" in request.body else said
+        logprobs = {"tokens": ["a"], "token_logprobs": [-1.0]}
+        return Reply(body=orjson.dumps({"choices": [{"text": text, "logprobs": logprobs}]}))
+
+    async with FakeUpstream(handler=speaking) as fake:
+        proof = await prove(client, fake)
+        assert not proof.holds
+        assert proof.restricts == (reason is None)
+        assert reason is None or reason in proof.restriction
+
+
 @pytest.mark.parametrize("body", [b"{}", b"[]", b'{"choices": []}', b'{"choices": [{"logprobs": null}]}', b"x"])
 async def test_an_answer_of_unknown_form_proves_nothing(client: UpstreamClient, body: bytes) -> None:
     async with FakeUpstream() as fake:
         fake.handler = lambda request: Reply(body=body) if request.path == "/v1/completions" else None
-        assert not (await prove(client, fake)).holds
+        proof = await prove(client, fake)
+        assert not proof.holds
+        assert not proof.restricts
 
 
 async def test_an_upstream_that_is_gone_proves_nothing(client: UpstreamClient) -> None:
