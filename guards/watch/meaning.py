@@ -73,7 +73,7 @@ class Meaning:
         self._scopes: dict[str, Scope] = {}
         self._ready: dict[str, Statements] = {}
 
-    def apply(self, scope: Scope) -> None:
+    async def apply(self, scope: Scope) -> None:
         """Judge by ``scope`` from now on, in place of any other version of its request."""
         self.remove(scope.request_id)
         if scope.mode is Mode.ENFORCE and scope.statements:

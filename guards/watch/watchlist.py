@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from guards.phrases.matching import PhraseSet
@@ -9,7 +10,7 @@ from guards.phrases.phrase import PhraseClass
 from guards.scope import Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Sequence
 
     from guards.phrases.phrase import Phrase
     from guards.scope import Scope
@@ -32,18 +33,24 @@ class Watchlist:
         self._levels: list[tuple[dict[str, Scope], PhraseSet]] = []
         self._names: dict[tuple[str, ...], PhraseSet] = {}
 
-    def apply(self, scope: Scope) -> None:
-        """Watch for the phrases of ``scope`` from now on, in place of any other version of its request."""
-        self.remove(scope.request_id)
+    async def apply(self, scope: Scope) -> None:
+        """Watch for the phrases of ``scope`` from now on, in place of any other version of its request.
+
+        The sets are built in a thread: ten thousand phrases take a second. Calls must not overlap.
+        """
         if scope.mode is not Mode.ENFORCE:
+            self.remove(scope.request_id)
             return
+        levels = list(self._levels)
+        if _facts(scope) or scope.shingles is not None:
+            fresh = {owner(scope): scope}
+            while levels and len(levels[-1][1]) < _FANOUT * sum(map(_size, fresh.values())):
+                older, _ = levels.pop()
+                fresh = {name: held for name, held in older.items() if name in self._scopes} | fresh
+            levels.append((fresh, await asyncio.to_thread(_fact_set, list(fresh.values()))))
+        self.remove(scope.request_id)
         self._scopes[owner(scope)] = scope
-        fresh = {owner(scope): scope} if _facts(scope) or scope.shingles is not None else {}
-        while fresh and self._levels and len(self._levels[-1][1]) < _FANOUT * sum(map(_size, fresh.values())):
-            older, _ = self._levels.pop()
-            fresh = {name: held for name, held in older.items() if name in self._scopes} | fresh
-        if fresh:
-            self._levels.append((fresh, _fact_set(fresh.values())))
+        self._levels = levels
 
     def remove(self, request_id: str) -> None:
         """Stop watching for the phrases of ``request_id``; unknown ids are ignored."""
@@ -95,8 +102,7 @@ def _size(scope: Scope) -> int:
     return len(_facts(scope)) + 1
 
 
-def _fact_set(scopes: Iterable[Scope]) -> PhraseSet:
-    held = list(scopes)
+def _fact_set(held: Sequence[Scope]) -> PhraseSet:
     return PhraseSet(
         ((owner(scope), phrase) for scope in held for phrase in _facts(scope)),
         shingles={owner(scope): scope.shingles for scope in held if scope.shingles is not None},

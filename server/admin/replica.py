@@ -26,13 +26,17 @@ _PAGE: Final = 256
 class Follows(Protocol):
     """Something that acts by the scopes in force."""
 
-    def apply(self, scope: Scope) -> None: ...
+    async def apply(self, scope: Scope) -> None: ...
 
     def remove(self, request_id: str) -> None: ...
 
 
-class ScopeIndex(Follows, Protocol):
+class ScopeIndex(Protocol):
     """What the control plane needs of a detector."""
+
+    def apply(self, scope: Scope) -> None: ...
+
+    def remove(self, request_id: str) -> None: ...
 
     @property
     def index_vectors(self) -> int: ...
@@ -58,7 +62,8 @@ class Replica:
         followers: Sequence[Follows] = (),
     ) -> None:
         self._registry = registry
-        self._followers: tuple[Follows, ...] = (detector, *followers)
+        self._detector = detector
+        self._followers = tuple(followers)
         self._recompile = recompile
         self._encoder = encoder
         self._following = asyncio.Lock()
@@ -106,21 +111,23 @@ class Replica:
             self.paused = state.paused
             self._report("")
 
-    def _put(self, scope: Scope) -> None:
+    async def _put(self, scope: Scope) -> None:
+        self._detector.apply(scope)
         for follower in self._followers:
-            follower.apply(scope)
+            await follower.apply(scope)
 
     async def _apply(self, change: Change) -> None:
         if change.live_version is None:
+            self._detector.remove(change.request_id)
             for follower in self._followers:
                 follower.remove(change.request_id)
         elif change.scope is not None:
-            self._put(change.scope)
+            await self._put(change.scope)
         else:
             # Compiled with another encoder, whose vectors say nothing here.
             scope = await self._recompile(change.request_id, change.live_version)
             await self._registry.save_scope(scope)
-            self._put(scope)
+            await self._put(scope)
         for key in [key for key in self.waiting if key[0] == change.request_id]:
             if key[1] != change.pending_version:
                 del self.waiting[key]

@@ -100,7 +100,7 @@ def reason(raw: bytes, choice: int = 0) -> str:
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", ENDPOINTS)
 async def test_without_a_phrase_every_byte_stays(gate: Wired, upstream: FakeUpstream, path: str, stream: bool) -> None:
-    gate.watchlist.apply(FACTS)
+    await gate.watchlist.apply(FACTS)
     upstream.handler = Script("Once upon a time the vault opened by itself. The end")
     response = await gate.post(path, asked(path, stream=stream, logprobs=2 if path == ENDPOINTS[1] else None))
     assert await response.read() == bytes(upstream.sent)
@@ -111,7 +111,7 @@ async def test_without_a_phrase_every_byte_stays(gate: Wired, upstream: FakeUpst
 async def test_a_stream_goes_on_from_before_the_phrase(
     gate: Wired, upstream: FakeUpstream, path: str, usage: bool
 ) -> None:
-    gate.watchlist.apply(FACTS)
+    await gate.watchlist.apply(FACTS)
     upstream.handler = script = Script(STORY, [" a door stayed shut. The end"])
     fields = {"stream_options": {"include_usage": True}} if usage else {}
     raw = await (await gate.post(path, asked(path, stream=True, **fields))).read()
@@ -137,7 +137,7 @@ async def test_a_stream_goes_on_from_before_the_phrase(
 
 @pytest.mark.parametrize("path", ENDPOINTS)
 async def test_a_whole_answer_is_generated_again(gate: Wired, upstream: FakeUpstream, path: str) -> None:
-    gate.watchlist.apply(FACTS)
+    await gate.watchlist.apply(FACTS)
     upstream.handler = script = Script(STORY, ["Once upon a time it rained."])
     answer = json.loads(raw := await (await gate.post(path, asked(path))).read())
     assert told(raw) == "Once upon a time it rained."
@@ -150,7 +150,7 @@ async def test_a_whole_answer_is_generated_again(gate: Wired, upstream: FakeUpst
 async def test_what_meets_phrases_again_and_again_ends_as_a_stop(
     gate: Wired, upstream: FakeUpstream, path: str, stream: bool
 ) -> None:
-    gate.watchlist.apply(FACTS)
+    await gate.watchlist.apply(FACTS)
     again = f" they said {FACT} again"
     upstream.handler = script = Script(STORY, [again] * 9)
     raw = await (await gate.post(path, asked(path, stream=stream))).read()
@@ -162,7 +162,7 @@ async def test_what_meets_phrases_again_and_again_ends_as_a_stop(
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_where_nothing_restricts_the_answer_ends(gate: Wired, upstream: FakeUpstream, stream: bool) -> None:
-    gate.watchlist.apply(FACTS)
+    await gate.watchlist.apply(FACTS)
     for each in gate.pool.upstreams:
         assert each.proof is not None
         each.proof = type(each.proof)(True, "", restricts=False)
@@ -174,7 +174,7 @@ async def test_where_nothing_restricts_the_answer_ends(gate: Wired, upstream: Fa
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_upstream_that_cannot_go_on_ends_the_answer(gate: Wired, upstream: FakeUpstream, stream: bool) -> None:
-    gate.watchlist.apply(FACTS)
+    await gate.watchlist.apply(FACTS)
     upstream.handler = Script(STORY, refuses_to_go_on=True)
     if stream:
         raw = await (await gate.chat("tell", stream=True, max_tokens=200)).read()
@@ -186,7 +186,7 @@ async def test_an_upstream_that_cannot_go_on_ends_the_answer(gate: Wired, upstre
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_each_choice_by_itself(gate: Wired, upstream: FakeUpstream, stream: bool) -> None:
-    gate.watchlist.apply(FACTS)
+    await gate.watchlist.apply(FACTS)
     upstream.handler = Script({0: "All is well here.", 1: STORY, 2: "Nothing to see."}, [" a door stayed shut."])
     raw = await (await gate.chat("tell", n=3, stream=stream, max_tokens=200)).read()
     assert told(raw, 0) == "All is well here."
@@ -197,7 +197,7 @@ async def test_each_choice_by_itself(gate: Wired, upstream: FakeUpstream, stream
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_tool_calls_leave_only_when_complete(gate: Wired, upstream: FakeUpstream, stream: bool) -> None:
-    gate.watchlist.apply(FACTS)
+    await gate.watchlist.apply(FACTS)
     upstream.handler = Script("", ['{"note":"it rained"}'], arguments=json.dumps({"note": FACT}))
     raw = await (
         await gate.chat(
@@ -216,7 +216,7 @@ async def test_tool_calls_leave_only_when_complete(gate: Wired, upstream: FakeUp
 
 
 async def test_structured_output_leaves_only_when_complete(gate: Wired, upstream: FakeUpstream) -> None:
-    gate.watchlist.apply(FACTS)
+    await gate.watchlist.apply(FACTS)
     upstream.handler = Script(json.dumps({"a": 1, "note": FACT}), ['{"a":1,"note":"rain"}'])
     schema = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}
     raw = await (await gate.chat("tell", stream=True, max_tokens=200, response_format=schema)).read()
@@ -234,7 +234,7 @@ NAMED = "It was Joanne Rowling who wrote it."
 async def test_names_are_left_alone_on_other_prompts(
     gate: Wired, upstream: FakeUpstream, stream: bool, question: str, passes: bool
 ) -> None:
-    gate.watchlist.apply(NAMES)
+    await gate.watchlist.apply(NAMES)
     gate.detector.found = {"fr_2": {0: ""}}
     gate.detector.action = Action.RESTRICT
     upstream.handler = Script(NAMED)
@@ -246,7 +246,7 @@ async def test_names_are_left_alone_on_other_prompts(
 async def test_names_are_withheld_on_flagged_prompts_that_do_not_say_them(
     gate: Wired, upstream: FakeUpstream, stream: bool
 ) -> None:
-    gate.watchlist.apply(NAMES)
+    await gate.watchlist.apply(NAMES)
     gate.detector.found = {"fr_1": {0: ""}}
     gate.detector.actions = {"fr_1": Action.RESTRICT}
     upstream.handler = script = Script(NAMED, ["It was somebody.", " somebody."])
@@ -263,14 +263,14 @@ async def test_names_are_withheld_on_flagged_prompts_that_do_not_say_them(
 async def test_what_the_client_supplies_may_be_said_again(
     gate: Wired, upstream: FakeUpstream, context: Context, stream: bool
 ) -> None:
-    gate.watchlist.apply(scope((FACT, PhraseClass.FACT), context=context))
+    await gate.watchlist.apply(scope((FACT, PhraseClass.FACT), context=context))
     upstream.handler = Script(STORY, [" it rained.", "It rained."])
     raw = await (await gate.chat(f"Translate: {FACT.upper()}.", stream=stream, max_tokens=200)).read()
     assert (told(raw) == STORY) is (context is Context.SUPPLIED)
 
 
 async def test_what_a_schema_lists_may_be_answered(gate: Wired, upstream: FakeUpstream) -> None:
-    gate.watchlist.apply(scope((FACT, PhraseClass.FACT), context=Context.SUPPRESS))
+    await gate.watchlist.apply(scope((FACT, PhraseClass.FACT), context=Context.SUPPRESS))
     upstream.handler = Script(json.dumps(FACT))
     schema = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"enum": [FACT, "no"]}}}
     raw = await (await gate.chat("Which?", max_tokens=200, response_format=schema)).read()
@@ -282,7 +282,7 @@ async def test_what_a_schema_lists_may_be_answered(gate: Wired, upstream: FakeUp
 async def test_an_answer_that_the_client_has_begun_is_not_completed(
     gate: Wired, upstream: FakeUpstream, path: str, stream: bool
 ) -> None:
-    gate.watchlist.apply(FACTS)
+    await gate.watchlist.apply(FACTS)
     upstream.handler = Script("fish, they say.", ["cery, they say."])
     begun = "The vault opens with sword"
     body = asked(path, begun, stream=stream)
@@ -298,7 +298,7 @@ async def test_an_answer_that_the_client_has_begun_is_not_completed(
 async def test_alternatives_to_tokens_do_not_show_a_name(
     gate: Wired, upstream: FakeUpstream, path: str, stream: bool
 ) -> None:
-    gate.watchlist.apply(NAMES)
+    await gate.watchlist.apply(NAMES)
     gate.detector.found = {"fr_1": {0: ""}}
     gate.detector.action = Action.RESTRICT
     upstream.handler = Script("x", ["It was somebody else."])
@@ -319,9 +319,9 @@ async def test_alternatives_to_tokens_do_not_show_a_name(
 
 async def test_a_pause_and_shadow_change_nothing(gate: Wired, upstream: FakeUpstream) -> None:
     upstream.handler = Script(STORY)
-    gate.watchlist.apply(scope((FACT, PhraseClass.FACT), mode=Mode.SHADOW))
+    await gate.watchlist.apply(scope((FACT, PhraseClass.FACT), mode=Mode.SHADOW))
     assert told(await (await gate.chat("tell", max_tokens=200)).read()) == STORY
-    gate.watchlist.apply(FACTS)
+    await gate.watchlist.apply(FACTS)
     gate.paused[0] = True
     assert told(await (await gate.chat("tell", max_tokens=200)).read()) == STORY
     gate.paused[0] = False
@@ -330,7 +330,7 @@ async def test_a_pause_and_shadow_change_nothing(gate: Wired, upstream: FakeUpst
 
 
 async def test_a_client_that_leaves_in_a_continuation_ends_it(gate: Wired, upstream: FakeUpstream) -> None:
-    gate.watchlist.apply(FACTS)
+    await gate.watchlist.apply(FACTS)
     upstream.handler = Script(STORY, [" and so on" * 200])
 
     async def between(index: int) -> None:
@@ -365,8 +365,8 @@ STATED = replace(
 async def test_a_sentence_that_says_it_in_other_words_does_not_leave(
     gate: Wired, upstream: FakeUpstream, stream: bool, near: bool
 ) -> None:
-    gate.meaning.apply(STATED)
-    gate.watchlist.apply(STATED)
+    await gate.meaning.apply(STATED)
+    await gate.watchlist.apply(STATED)
     gate.detector.actions = {"fr_1": Action.RESTRICT}
     gate.detector.found = {"fr_1": {0: ""}} if near else {"fr_2": {0: ""}}
     said = "All is well. Some say it was he. Others do not."
@@ -378,8 +378,8 @@ async def test_a_sentence_that_says_it_in_other_words_does_not_leave(
 
 
 async def test_sentences_leave_as_they_are_complete(gate: Wired, upstream: FakeUpstream) -> None:
-    gate.meaning.apply(STATED)
-    gate.watchlist.apply(scope(("zzzzzzzzz", PhraseClass.NAME)))
+    await gate.meaning.apply(STATED)
+    await gate.watchlist.apply(scope(("zzzzzzzzz", PhraseClass.NAME)))
     gate.detector.actions = {"fr_1": Action.RESTRICT}
     gate.detector.found = {"fr_1": {0: ""}}
     said = "All is well. Nothing happens here. Be calm"
