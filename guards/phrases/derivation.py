@@ -110,18 +110,21 @@ def _known(
     kept: Passages,
     background: Passages,
 ) -> Iterator[Phrase]:
-    """The subject and aliases in any case; the rest where it is rare, and in no text to be kept."""
+    """The subject and aliases in any case; the rest where it is rare, and in no text to be kept.
+
+    A number or an address may be both a name and a fact: then it is a fact.
+    """
     for name in names_of(source):
         yield assessed(name.strip(), PhraseClass.NAME, background)
-    for name in names:
-        phrase = assessed(name, PhraseClass.NAME, background)
-        if phrase.innocent_rate <= _INNOCENT_NAME and not _sayable(kept, phrase):
-            yield phrase
     for text, parts in read:
         for span in facts(text, parts, background):
             phrase = assessed(span, PhraseClass.FACT, background)
             if not _sayable(kept, phrase):
                 yield phrase
+    for name in names:
+        phrase = assessed(name, PhraseClass.NAME, background)
+        if phrase.innocent_rate <= _INNOCENT_NAME and not _sayable(kept, phrase):
+            yield phrase
 
 
 def _names(source: Source, read: Iterable[tuple[str, Sequence[Unit]]], small: Container[str]) -> Iterator[str]:

@@ -87,7 +87,7 @@ def units(text: str, plain: Container[str]) -> list[Unit]:
 
 def small_words(texts: Iterable[str]) -> set[str]:
     """Words that are written without a capital somewhere."""
-    return {word for text in texts for word in _WORD.findall(text) if word.islower()}
+    return {word for text in texts for word in _WORD.findall(_ADDRESS.sub(" ", text)) if word.islower()}
 
 
 def name_parts(name: str) -> list[str]:

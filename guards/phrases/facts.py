@@ -15,15 +15,16 @@ if TYPE_CHECKING:
     from guards.phrases.entities import Unit
     from guards.phrases.passages import Passages
 
-INNOCENT: Final = 1e-5
-"""Largest estimated share of ordinary answers that hold a derived fact: ten times under what is acceptable of a given
-one, because nobody has looked at it."""
+INNOCENT: Final = 1e-6
+"""Largest estimated share of ordinary answers that hold a derived fact: a thousandth of the default false-positive
+rate, so that a thousand of them together stay within it. Nobody may ever have looked at them."""
 
 _LETTERS: Final = 12
 _WORDS: Final = 12
-# A word as rare as `levitate` is a thing of its own; of words that tell how things belong together, `in` is none.
+# A word as rare as `levitate` is a thing of its own.
 _RARE: Final = 2e-7
-_TELLS: Final = 3
+# What tells how things belong together: longer than `in`, and not as common as `and`.
+_TELLS, _JOINS = 3, 1e-2
 _MOST_QUOTED: Final = 60
 
 
@@ -41,12 +42,11 @@ def facts(text: str, parts: Sequence[Unit], background: Passages) -> Iterator[st
         for first in (last, *reversed([index for index in things if free <= index < last])):
             span = parts[first : last + 1]
             inside = [word for of_part in words[first : last + 1] for word in of_part]
-            if len(inside) > _WORDS and first < last:
+            if first < last and (len(inside) > _WORDS or any(part.begins for part in span[1:])):
                 break
-            if any(part.begins for part in span[1:]):
-                break
-            if _says_something(span, inside) and _is_innocent(text[span[0].start : span[-1].end], inside, background):
-                yield text[span[0].start : span[-1].end]
+            said = text[span[0].start : span[-1].end]
+            if _says_something(span, words[first : last + 1]) and _is_innocent(said, inside, background):
+                yield said
                 free = last + 1
                 break
 
@@ -55,13 +55,14 @@ def _is_thing(part: Unit, words: Sequence[str]) -> bool:
     return part.form is not Form.PLAIN or min(map(frequency, words), default=1.0) <= _RARE
 
 
-def _says_something(span: Sequence[Unit], words: Sequence[str]) -> bool:
+def _says_something(span: Sequence[Unit], words: Sequence[Sequence[str]]) -> bool:
     if len(span) == 1:
-        return span[0].form in {Form.QUOTATION, Form.NUMBER, Form.ADDRESS} and len(words) < _MOST_QUOTED
-    return any(
-        part.form in {Form.DATE, Form.NUMBER, Form.ADDRESS}
-        or (part.form is Form.PLAIN and part.end - part.start >= _TELLS)
-        for part in span
+        return span[0].form in {Form.QUOTATION, Form.NUMBER, Form.ADDRESS} and len(words[0]) < _MOST_QUOTED
+    return any(part.form in {Form.DATE, Form.NUMBER, Form.ADDRESS} for part in span) or any(
+        len(word) >= _TELLS and frequency(word) <= _JOINS
+        for part, of_part in zip(span, words, strict=True)
+        if part.form is Form.PLAIN
+        for word in of_part
     )
 
 

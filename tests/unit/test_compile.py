@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from guards.compile import compile_scope, item_texts
-from guards.scope import Correction, Example, Extent, Kind, Mode, Scope, Source, default_policy
+from guards.phrases.phrase import PhraseClass
+from guards.scope import Correction, Example, Extent, GivenPhrase, Kind, Mode, Scope, Source, default_policy
 from tests.fakes.encoder import WordEncoder, calibration, embed
 
 if TYPE_CHECKING:
@@ -95,6 +96,16 @@ async def test_a_scope_has_everything_that_enforcement_needs() -> None:
     assert 0 < scope.low.probability < scope.high.probability
     assert scope.high.alpha == 0.001
     assert any("1 of 3 names" in warning for warning in scope.warnings)
+
+
+async def test_a_scope_has_phrases_and_warns_of_common_ones() -> None:
+    scope = await _compile(SOURCE)
+    assert [phrase.text for phrase in scope.phrases][:3] == ["Zelda Quillwort", "Z. Quillwort", "Rose"]
+    assert {"Uppsala", "Quillwort"} <= {phrase.text for phrase in scope.phrases}
+    assert any(warning.startswith('The name "Rose" is in about 1 in ') for warning in scope.warnings)
+    given = (GivenPhrase("copper beekeeper", PhraseClass.FACT),)
+    assert [phrase.text for phrase in (await _compile(replace(SOURCE, phrases=given))).phrases] == ["copper beekeeper"]
+    assert scope.shingles is None
 
 
 async def test_background_that_names_the_subject_does_not_raise_its_threshold() -> None:
