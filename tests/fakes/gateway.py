@@ -21,6 +21,9 @@ from guards.watch.watchlist import Watchlist
 from server.api.chat import ChatCompletions
 from server.api.completions import Completions
 from server.api.endpoint import Limits
+from server.api.messages import Messages
+from server.api.passing import LISTED, CountTokens
+from server.api.responses import Responses
 from server.auth import BearerKeys
 from server.gateway.gateway import Gateway
 from server.gateway.routes import data_routes, not_found
@@ -233,7 +236,9 @@ async def wired(
     )
     telemetry.watch(in_flight=lambda: gateway.in_flight)
     limits = Limits(settings.max_messages, settings.extra_fields)
-    routes = data_routes(gateway, [ChatCompletions(limits), Completions(limits)], pool, keys)
+    generating = [ChatCompletions(limits), Completions(limits), Responses(limits), Messages(limits)]
+    passed = [CountTokens(limits), *(LISTED[name](limits) for name in settings.pass_endpoints)]
+    routes = data_routes(gateway, [*generating, *passed], pool, keys)
     app = Starlette(routes=routes)
     app.router.default = not_found
     app.router.redirect_slashes = False

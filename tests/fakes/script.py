@@ -8,7 +8,8 @@ from typing import Any
 
 import orjson
 
-from tests.fakes.upstream import Received, Reply, prompt_text
+from tests.fakes.upstream import Received, Reply, anthropic, prompt_text
+from tests.fakes.wire import CHAT, GENERATING, MESSAGES, OTHERS, RESPONSES, Said, Wire, as_asked
 
 _TOKEN = re.compile(r"\s?\w{1,3}|\s|[^\w\s]")
 
@@ -29,18 +30,23 @@ class Script:
     refuses_to_go_on: bool = False
 
     def __call__(self, request: Received) -> Reply | None:
-        if request.path not in ("/v1/chat/completions", "/v1/completions") or request.body.get("max_tokens") == 1 == (
-            request.body.get("logprobs")
-        ):
+        path, body = request.path, request.body if request.raw else {}
+        if path not in GENERATING or body.get("max_tokens") == 1 == body.get("logprobs"):
             return None  # the last is a proof
-        body = request.body
         self.requests.append(body)
-        chat = request.path == "/v1/chat/completions"
+        chat = path == CHAT
         restricted = "unremember_phrases" in (body.get("vllm_xargs") or {})
         if restricted and self.refuses_to_go_on:
-            return Reply(400, b'{"error":{"message":"no","type":"BadRequestError","param":null,"code":400}}')
+            no = Reply(400, b'{"error":{"message":"no","type":"BadRequestError","param":null,"code":400}}')
+            return anthropic(no) if path == MESSAGES else no
         choices = [self._tokens(body, index, restricted=restricted) for index in range(body.get("n") or 1)]
-        prompt = len(prompt_text(body))
+        prompt = len(prompt_text(as_asked(path, body)))
+        if path in (RESPONSES, MESSAGES):
+            said = Said(*choices[0], call="note" if self.arguments is not None else "")
+            wire = Wire(path, body, said, prompt, len(self.requests))
+            if body.get("stream"):
+                return Reply(chunks=wire.chunks(), content_type="text/event-stream; charset=utf-8")
+            return Reply(body=wire.whole())
         count = sum(len(tokens) for tokens, _ in choices)
         usage = {"prompt_tokens": prompt, "total_tokens": prompt + count, "completion_tokens": count}
         if body.get("stream"):
@@ -66,7 +72,7 @@ class Script:
             text = self.says if isinstance(self.says, str) else self.says[index]
         tokens = _TOKEN.findall(text)
         assert "".join(tokens) == text
-        limit = body.get("max_completion_tokens") or body.get("max_tokens") or 10_000
+        limit = body.get("max_completion_tokens") or body.get("max_tokens") or body.get("max_output_tokens") or 10_000
         return (tokens[:limit], "stop" if len(tokens) <= limit else "length")
 
     def _choice(
@@ -127,7 +133,6 @@ def _logprobs(tokens: list[str], body: dict[str, Any], *, chat: bool) -> dict[st
     wanted = body.get("top_logprobs") if chat else body.get("logprobs")
     if not body.get("logprobs"):
         return None
-    others = [" Rowling", " Tolkien", " one", " two", " three", " four", " five", " six", " seven", " eight"]
     if chat:
         return {
             "content": [
@@ -137,7 +142,7 @@ def _logprobs(tokens: list[str], body: dict[str, Any], *, chat: bool) -> dict[st
                     "bytes": list(token.encode()),
                     "top_logprobs": [
                         {"token": other, "logprob": -0.5 - place, "bytes": list(other.encode())}
-                        for place, other in enumerate([token, *others][: wanted or 0])
+                        for place, other in enumerate([token, *OTHERS][: wanted or 0])
                     ],
                 }
                 for token in tokens
@@ -148,6 +153,6 @@ def _logprobs(tokens: list[str], body: dict[str, Any], *, chat: bool) -> dict[st
         "token_logprobs": [-0.5] * len(tokens),
         "tokens": tokens,
         "top_logprobs": [
-            {other: -0.5 - place for place, other in enumerate([token, *others][: wanted or 0])} for token in tokens
+            {other: -0.5 - place for place, other in enumerate([token, *OTHERS][: wanted or 0])} for token in tokens
         ],
     }

@@ -178,7 +178,9 @@ async def test_models_are_listed_without_adapters(gate: Wired) -> None:
     ("method", "path"),
     [
         *(("GET", path) for path in ("/", "/v1/chat/completions", "/v1/completions", "/metrics", "/docs", "/version")),
-        *(("POST", path) for path in ("/v1/models", "/v1/responses", "/v1/messages", "/tokenize", "/detokenize")),
+        *(("POST", path) for path in ("/v1/models", "/v1/embeddings", "/v1/rerank", "/tokenize", "/detokenize")),
+        *(("GET", path) for path in ("/v1/responses", "/v1/messages", "/v1/responses/resp_1")),
+        *(("POST", path) for path in ("/v1/responses/resp_1/cancel", "/v1/messages/batches")),
         *(("POST", path) for path in ("/v1/load_lora_adapter", "/invocations", "/v1/chat/completions/batch", "/v1")),
         ("POST", "/v1/chat/completions/"),
     ],

@@ -1,0 +1,254 @@
+"""Answers of `/v1/responses` and `/v1/messages` as vLLM 0.32 wrote them: recorded, with other texts put in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from server.api.messages_prompt import as_chat as messages_chat
+from server.api.responses_prompt import as_chat as responses_chat
+
+RESPONSES = "/v1/responses"
+MESSAGES = "/v1/messages"
+CHAT = "/v1/chat/completions"
+COMPLETIONS = "/v1/completions"
+GENERATING = (CHAT, COMPLETIONS, RESPONSES, MESSAGES)
+
+
+def as_asked(path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """The chat, or the completion, that an upstream makes of a body."""
+    if path == RESPONSES:
+        return responses_chat(body)
+    return messages_chat(body) if path.startswith(MESSAGES) else body
+
+
+@dataclass
+class Said:
+    """What a model said, in tokens, and why it stopped."""
+
+    tokens: list[str]
+    reason: str = "stop"
+    call: str = ""
+    """The name of the tool that it calls with what it says."""
+
+    @property
+    def text(self) -> str:
+        return "".join(self.tokens)
+
+
+@dataclass
+class Wire:
+    """Writes one answer. ``number`` makes its ids, ``prompt`` is its prompt's number of tokens."""
+
+    path: str
+    body: dict[str, Any]
+    said: Said
+    prompt: int
+    number: int = 1
+
+    def whole(self) -> bytes:
+        answer = self._response(self._items(), done=True) if self.path == RESPONSES else self._message()
+        # JSONResponse of starlette
+        return json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
+
+    def chunks(self) -> list[bytes]:
+        events = self._response_events() if self.path == RESPONSES else self._message_events()
+        return [b"event: " + event["type"].encode() + b"\ndata: " + orjson.dumps(event) + b"\n\n" for event in events]
+
+    def _items(self) -> list[dict[str, Any]]:
+        if self.said.call:
+            return [self._call(self.said.text, "completed")]
+        return [self._said()] if self.said.text else []
+
+    def _call(self, arguments: str, status: str) -> dict[str, Any]:
+        return {
+            "arguments": arguments,
+            "call_id": f"chatcmpl-tool-{self.number}",
+            "name": self.said.call,
+            "type": "function_call",
+            "id": f"fc_{self.number}",
+            "async": None,
+            "caller": None,
+            "namespace": None,
+            "status": status,
+        }
+
+    def _part(self) -> dict[str, Any]:
+        return {
+            "annotations": [],
+            "text": self.said.text,
+            "type": "output_text",
+            "logprobs": [self._logprob(token, whole=True) for token in self.said.tokens] if self._scored else None,
+        }
+
+    def _said(self) -> dict[str, Any]:
+        return {
+            "id": f"msg_{self.number}",
+            "content": [self._part()],
+            "role": "assistant",
+            "status": "completed",
+            "type": "message",
+            "phase": None,
+        }
+
+    @property
+    def _scored(self) -> bool:
+        return "message.output_text.logprobs" in (self.body.get("include") or ())
+
+    def _logprob(self, token: str, *, whole: bool) -> dict[str, Any]:
+        def entry(text: str, logprob: float) -> dict[str, Any]:
+            return {"token": text} | ({"bytes": list(text.encode())} if whole else {}) | {"logprob": logprob}
+
+        shown = [token, *OTHERS][: self.body.get("top_logprobs") or 0]
+        alternatives = [entry(text, -0.5 - place) for place, text in enumerate(shown)]
+        return entry(token, -0.5) | {"top_logprobs": alternatives}
+
+    def _response(self, items: list[dict[str, Any]], *, done: bool) -> dict[str, Any]:
+        body = self.body
+        cut = self.said.reason == "length"
+        usage: dict[str, Any] = {
+            "input_tokens": self.prompt,
+            "input_tokens_details": {
+                "cached_tokens": 0,
+                "cache_write_tokens": 0,
+                "input_tokens_per_turn": [],
+                "cached_tokens_per_turn": [],
+            },
+            "output_tokens": len(self.said.tokens),
+            "output_tokens_details": {
+                "reasoning_tokens": 0,
+                "tool_output_tokens": 0,
+                "output_tokens_per_turn": [],
+                "tool_output_tokens_per_turn": [],
+            },
+            "total_tokens": self.prompt + len(self.said.tokens),
+        }
+        room = 4096 - self.prompt
+        return {
+            "id": f"resp_{self.number}",
+            "created_at": self.number,
+            "incomplete_details": {"reason": "max_output_tokens"} if done and cut else None,
+            "instructions": body.get("instructions"),
+            "metadata": body.get("metadata"),
+            "model": body["model"],
+            "object": "response",
+            "output": items,
+            "parallel_tool_calls": True,
+            "temperature": 0.0,
+            "tool_choice": body.get("tool_choice") or "none",
+            "tools": body.get("tools") or [],
+            "top_p": 1.0,
+            "background": False,
+            "max_output_tokens": min(body.get("max_output_tokens") or room, room),
+            "max_tool_calls": None,
+            "previous_response_id": None,
+            "prompt": None,
+            "reasoning": None,
+            "service_tier": "auto",
+            "status": ("incomplete" if cut else "completed") if done else "in_progress",
+            "text": body.get("text"),
+            "top_logprobs": body.get("top_logprobs") if self._scored else None,
+            "truncation": "disabled",
+            "usage": usage if done else None,
+            "user": body.get("user"),
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
+            "kv_transfer_params": None,
+            "ec_transfer_params": None,
+            "input_messages": None,
+            "output_messages": None,
+        }
+
+    def _response_events(self) -> list[dict[str, Any]]:
+        begun = self._response([], done=False)
+        events: list[dict[str, Any]] = [
+            {"response": begun, "type": "response.created"},
+            {"response": begun, "type": "response.in_progress"},
+        ]
+        events += self._call_events() if self.said.call else self._text_events() if self.said.text else []
+        events.append({"response": self._response(self._items(), done=True), "type": "response.completed"})
+        for number, event in enumerate(events):
+            kind = event.pop("type")
+            event |= {"sequence_number": number, "type": kind}
+        return events
+
+    def _text_events(self) -> list[dict[str, Any]]:
+        item = f"msg_{self.number}"
+        place = {"content_index": 0, "item_id": item, "output_index": 0}
+        begun = self._said() | {"content": [], "status": "in_progress"}
+        empty = {"annotations": [], "text": "", "type": "output_text", "logprobs": []}
+        return [
+            {"item": begun, "output_index": 0, "type": "response.output_item.added"},
+            {**place, "part": empty, "type": "response.content_part.added"},
+            *(
+                {
+                    "content_index": 0,
+                    "delta": token,
+                    "item_id": item,
+                    "logprobs": [self._logprob(token, whole=False)] if self._scored else [],
+                    "output_index": 0,
+                    "type": "response.output_text.delta",
+                }
+                for token in self.said.tokens
+            ),
+            {**place, "logprobs": [], "text": self.said.text, "type": "response.output_text.done"},
+            {**place, "part": self._part(), "type": "response.content_part.done"},
+            {"item": self._said(), "output_index": 0, "type": "response.output_item.done"},
+        ]
+
+    def _call_events(self) -> list[dict[str, Any]]:
+        place = {"item_id": f"fc_{self.number}", "output_index": 0}
+        kind = "response.function_call_arguments"
+        done = {"arguments": self.said.text, **place, "name": self.said.call, "type": f"{kind}.done"}
+        return [
+            {"item": self._call("", "in_progress"), "output_index": 0, "type": "response.output_item.added"},
+            *({"delta": token, **place, "type": f"{kind}.delta"} for token in self.said.tokens),
+            done,
+            {"item": self._call(self.said.text, "completed"), "output_index": 0, "type": "response.output_item.done"},
+        ]
+
+    def _message(self) -> dict[str, Any]:
+        block: dict[str, Any] = {"type": "text", "text": self.said.text}
+        if self.said.call:
+            block = self._use() | {"input": orjson.loads(self.said.text)}
+        return {
+            "id": f"chatcmpl-{self.number}",
+            "type": "message",
+            "role": "assistant",
+            "content": [block],
+            "model": self.body["model"],
+            "stop_reason": self._stop_reason,
+            "usage": {"input_tokens": self.prompt, "output_tokens": len(self.said.tokens)},
+        }
+
+    def _use(self) -> dict[str, Any]:
+        return {"type": "tool_use", "id": f"chatcmpl-tool-{self.number}", "name": self.said.call, "input": {}}
+
+    @property
+    def _stop_reason(self) -> str:
+        if self.said.reason == "length":
+            return "max_tokens"
+        return "tool_use" if self.said.call else "end_turn"
+
+    def _message_events(self) -> list[dict[str, Any]]:
+        begun = self._message() | {"content": [], "stop_reason": None, "stop_sequence": None}
+        begun["usage"] = {"input_tokens": self.prompt, "output_tokens": 0}
+        events: list[dict[str, Any]] = [{"type": "message_start", "message": begun}]
+        if self.said.tokens:
+            block = self._use() if self.said.call else {"type": "text", "text": ""}
+            kind, field = ("input_json_delta", "partial_json") if self.said.call else ("text_delta", "text")
+            events.append({"type": "content_block_start", "content_block": block, "index": 0})
+            events += [
+                {"type": "content_block_delta", "delta": {"type": kind, field: token}, "index": 0}
+                for token in self.said.tokens
+            ]
+            events.append({"type": "content_block_stop", "index": 0})
+        usage = {"input_tokens": self.prompt, "output_tokens": len(self.said.tokens)}
+        delta = {"stop_reason": self._stop_reason, "stop_sequence": None}
+        return [*events, {"type": "message_delta", "delta": delta, "usage": usage}, {"type": "message_stop"}]
+
+
+OTHERS = (" Rowling", " Tolkien", " one", " two", " three", " four", " five", " six", " seven", " eight")
