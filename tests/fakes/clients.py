@@ -9,7 +9,7 @@ from tests.fakes.upstream import MODEL
 from tests.fakes.wire import CHAT, COMPLETIONS, MESSAGES, RESPONSES
 
 
-def asked(path: str, text: str = "tell me a story", *, limit: int | None = 200, **fields: Any) -> dict[str, Any]:
+def asked(path: str, text: str = "tell me a story", /, *, limit: int | None = 200, **fields: Any) -> dict[str, Any]:
     """A body that asks ``text``, with at most ``limit`` tokens to answer."""
     user = [{"role": "user", "content": text}]
     prompt: dict[str, Any] = {"messages": user}
@@ -21,7 +21,7 @@ def asked(path: str, text: str = "tell me a story", *, limit: int | None = 200, 
     return {"model": MODEL, **prompt, **bound} | fields
 
 
-def begun(path: str, text: str, beginning: str, **fields: Any) -> dict[str, Any]:
+def begun(path: str, text: str, beginning: str, /, **fields: Any) -> dict[str, Any]:
     """A body that asks ``text`` and begins the answer, to be gone on with where the API can say so."""
     user = {"role": "user", "content": text}
     if path == RESPONSES:
@@ -185,3 +185,48 @@ def _told_by_messages(raw: bytes) -> str:
         assert event["index"] == index
     assert not opened
     return "".join(texts)
+
+
+def formatted(path: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Fields that hold an answer to a JSON schema."""
+    if path == RESPONSES:
+        return {"text": {"format": {"type": "json_schema", "name": "n", "schema": schema}}}
+    if path == MESSAGES:
+        return {"output_config": {"format": {"type": "json_schema", "schema": schema}}}
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}}
+
+
+def tooled(path: str, name: str = "note") -> dict[str, Any]:
+    """Fields that give a tool."""
+    if path == RESPONSES:
+        return {"tools": [{"type": "function", "name": name}]}
+    if path == MESSAGES:
+        return {"tools": [{"name": name, "input_schema": {}}]}
+    return {"tools": [{"type": "function", "function": {"name": name}}]}
+
+
+def scored(path: str, number: int) -> dict[str, Any]:
+    """Fields that ask for log-probabilities, with alternatives."""
+    if path == RESPONSES:
+        return {"include": ["message.output_text.logprobs"], "top_logprobs": number}
+    return {"logprobs": number} if path == COMPLETIONS else {"logprobs": True, "top_logprobs": number}
+
+
+def alternatives(path: str, raw: bytes) -> list[int]:
+    """How many alternatives each token has, each time that it is listed."""
+    found: list[int] = []
+
+    def look(value: object) -> None:
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                if name == "top_logprobs" and isinstance(inner, list):
+                    # Each token's own list, or a list of those of all.
+                    found.extend(map(len, inner) if path == COMPLETIONS else [len(inner)])
+                else:
+                    look(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                look(inner)
+
+    look(answers(path, raw))
+    return found
