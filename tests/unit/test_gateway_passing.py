@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.fakes.clients import asked
 from tests.fakes.gateway import SALT_KEY, Wired, settled, wired
 from tests.fakes.upstream import MODEL, FakeUpstream, Received, Reply
+from tests.fakes.wire import CHAT, COMPLETIONS, GENERATING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -52,6 +54,25 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "texts": ("/v1/completions", {"prompt": ["hi", "there"], "logprobs": 2}),
     "tokens": ("/v1/completions", {"prompt": [104, 105]}),
     "token lists": ("/v1/completions", {"prompt": [[104, 105], [106]]}),
+    "response": ("/v1/responses", {"input": "hi", "instructions": "be brief"}),
+    "response to items": (
+        "/v1/responses",
+        {"input": [{"role": "user", "content": [{"type": "input_text", "text": "hi — naïve ✓"}]}], "store": True},
+    ),
+    "response with tools": (
+        "/v1/responses",
+        {"input": "hi", "tools": [{"type": "function", "name": "f", "parameters": {}}], "tool_choice": "auto"},
+    ),
+    "message": ("/v1/messages", {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}),
+    "message of blocks": (
+        "/v1/messages",
+        {
+            "messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}],
+            "system": [{"type": "text", "text": "be brief", "cache_control": {"type": "ephemeral"}}],
+            "max_tokens": 9,
+            "tools": [{"name": "f", "input_schema": {}}],
+        },
+    ),
 }
 
 
@@ -75,7 +96,8 @@ async def test_bytes_in_are_bytes_out(gate: Wired, upstream: FakeUpstream, case:
     path, fields = CASES[case]
     body = {"model": MODEL} | fields
     if stream:
-        body |= {"stream": True, "stream_options": {"include_usage": True, "continuous_usage_stats": True}}
+        counted = {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}
+        body |= {"stream": True} | (counted if path in (CHAT, COMPLETIONS) else {})
     response = await gate.post(path, body)
     assert response.status == 200
     assert await response.read() == bytes(upstream.sent)
@@ -134,28 +156,34 @@ async def test_an_error_of_the_upstream_passes(gate: Wired, upstream: FakeUpstre
     assert gate.decisions[-1].outcome == "upstream_error"
 
 
-async def test_a_cache_salt_is_replaced_and_kept_apart(gate: Wired, upstream: FakeUpstream) -> None:
+@pytest.mark.parametrize("path", GENERATING)
+async def test_a_cache_salt_is_replaced_and_kept_apart(gate: Wired, upstream: FakeUpstream, path: str) -> None:
     sent = []
     for salt in ("mine", "mine", "yours", "a/b@c\\d" * 100):
-        assert (await gate.chat(cache_salt=salt)).status == 200
+        assert (await gate.post(path, asked(path, cache_salt=salt))).status == 200
         sent.append(upstream.generated()[-1].body["cache_salt"])
     assert sent[0] == sent[1] != sent[2] != sent[3]
     assert all(re.fullmatch(r"[0-9a-f]{64}", salt) for salt in sent)
-    assert (await gate.chat(cache_salt=None)).status == 200
+    assert (await gate.post(path, asked(path, cache_salt=None))).status == 200
     assert "cache_salt" not in upstream.generated()[-1].body
-    assert (await gate.chat(cache_salt=["x"])).status == 400
+    assert (await gate.post(path, asked(path, cache_salt=["x"]))).status == 400
     assert SALT_KEY.hex() not in sent
 
 
-async def test_a_model_that_is_not_named_is_the_served_one(gate: Wired, upstream: FakeUpstream) -> None:
-    response = await gate.post("/v1/chat/completions", {"messages": [{"role": "user", "content": "hi"}]})
+@pytest.mark.parametrize("path", GENERATING)
+async def test_a_model_that_is_not_named_is_the_served_one(gate: Wired, upstream: FakeUpstream, path: str) -> None:
+    response = await gate.post(path, asked(path, model=None))
     assert response.status == 200
     assert upstream.generated()[-1].body["model"] == MODEL
 
 
 @pytest.mark.parametrize("name", ["adapter", "unknown"])
-async def test_an_adapter_is_as_unknown_as_any_other_model(gate: Wired, upstream: FakeUpstream, name: str) -> None:
-    response = await gate.chat(model=name)
+@pytest.mark.parametrize("path", [*GENERATING, "/v1/messages/count_tokens"])
+async def test_an_adapter_is_as_unknown_as_any_other_model(
+    gate: Wired, upstream: FakeUpstream, path: str, name: str
+) -> None:
+    limit = None if path.endswith("count_tokens") else 5
+    response = await gate.post(path, asked(path, model=name, limit=limit))
     assert response.status == 404
     error = (await response.json())["error"]
     assert (error["param"], error["code"]) == ("model", "model_not_found")
@@ -191,6 +219,43 @@ async def test_every_other_route_is_not_found(gate: Wired, upstream: FakeUpstrea
     assert (await response.json())["error"]["code"] == "unknown_route"
     assert response.headers["x-request-id"]
     assert not upstream.received
+
+
+async def test_tokens_are_counted_by_the_upstream_whatever_is_asked(gate: Wired, upstream: FakeUpstream) -> None:
+    for text in ("hi", "by Rowling"):
+        body = asked("/v1/messages", text, limit=None)
+        response = await gate.post("/v1/messages/count_tokens", body)
+        direct = await gate.session.post(upstream.url + "/v1/messages/count_tokens", json=body)
+        assert (response.status, await response.read()) == (200, await direct.read())
+    assert [one.body for one in upstream.received][0::2] == [one.body for one in upstream.received][1::2]
+    assert not gate.detector.seen
+    assert not gate.decisions
+    wrong = await gate.post("/v1/messages/count_tokens", asked("/v1/messages", limit=None, vllm_xargs={}))
+    assert wrong.status == 400
+    assert (await wrong.json())["type"] == "error"
+
+
+PASSED: dict[str, dict[str, Any]] = {
+    "/v1/embeddings": {"input": "by Rowling"},
+    "/v1/rerank": {"query": "who?", "documents": ["by Rowling"]},
+    "/tokenize": {"prompt": "by Rowling"},
+    "/detokenize": {"tokens": [104, 105]},
+}
+
+
+@pytest.mark.parametrize("path", PASSED)
+async def test_what_a_setting_names_is_passed_as_it_is(upstream: FakeUpstream, settings: Settings, path: str) -> None:
+    names = tuple(one.rpartition("/")[2] for one in PASSED)
+    async with wired(upstream.url, settings.model_copy(update={"pass_endpoints": names})) as gate:
+        upstream.received.clear()
+        upstream.handler = lambda request: Reply(body=b'{"data":  1.0}') if request.path == path else None
+        response = await gate.post(path, {"model": MODEL} | PASSED[path])
+        assert (response.status, await response.read()) == (200, b'{"data":  1.0}')
+        assert [one.body for one in upstream.received] == [{"model": MODEL} | PASSED[path]]
+        assert not gate.detector.seen
+        assert (await gate.post(path, {"model": MODEL, "priority": 1} | PASSED[path])).status == 400
+        upstream.handler = lambda request: Reply(404, b'{"detail":"Not Found"}') if request.path == path else None
+        assert (await gate.post(path, {"model": MODEL} | PASSED[path])).status == 404
 
 
 async def test_what_is_supplied_does_not_flag(gate: Wired) -> None:
