@@ -88,14 +88,14 @@ class PhraseSet:
             spelt,
             [min(_telling(letters, phrase) for _, phrase in long[letters]) for letters in spelt],
         )
-        self._shorts = ShortPhrases(short)
-        self._shingles = Shingles(shingles or {})
+        self._shorts = ShortPhrases(short) if short else None
+        self._shingles = Shingles(shingles) if shingles and any(map(len, shingles.values())) else None
         longest = max(map(len, spelt), default=0)
         self._reach = max(2 * longest + most_edits(longest), _LEAST_REACH)
 
     def __len__(self) -> int:
         """Phrases and shingles: what has no letters is none."""
-        return self._size + len(self._shingles)
+        return self._size + (len(self._shingles) if self._shingles else 0)
 
     def matcher(self, *, before: str = "", ignore: Container[tuple[str, str]] = ()) -> Matcher:
         """Look for the phrases in a new stream.
@@ -121,7 +121,7 @@ class PhraseSet:
         recent: deque[Word] = deque(maxlen=_WORDS)
         for word in words:
             recent.append(word)
-            for first, number in self._shorts.ended(recent):
+            for first, number in self._shorts.ended(recent) if self._shorts else ():
                 found.extend((first.start, word.end, owned) for owned in self._short[number])
         return [
             Hit(owner, phrase, form.place(start), form.place(end - 1) + 1)
@@ -149,6 +149,7 @@ class Matcher:
         "_floor",
         "_form",
         "_going",
+        "_idle",
         "_ignore",
         "_openings",
         "_search",
@@ -161,7 +162,8 @@ class Matcher:
         self.pending = 0
         """Characters at the end of what was fed that may be the beginning of a phrase: not to be passed on yet."""
         self._set = phrases
-        if not phrases:
+        self._idle = not phrases
+        if self._idle:
             return
         self._ignore = ignore
         self._allowed: dict[str, list[str]] = {}
@@ -182,7 +184,7 @@ class Matcher:
 
     def feed(self, text: str) -> Hit | None:
         """Take in the stream's next characters. Returns the first hit that they complete; nothing may be fed then."""
-        if not self._set:
+        if self._idle:
             return None
         form = self._form
         # What is held back may only grow at its end.
@@ -198,7 +200,7 @@ class Matcher:
 
     def finish(self) -> Hit | None:
         """The stream has ended. Returns the hit that this completes."""
-        word = self._form.end() if self._set else None
+        word = None if self._idle else self._form.end()
         hit = self._word(word) if word else None
         if not hit:
             self.pending = 0
@@ -252,7 +254,7 @@ class Matcher:
         word, shorts, shingles = self._going, self._set._shorts, self._set._shingles
         if shorts or shingles:
             words = [*self._words, word] if word else self._words
-            if begun := shorts.begun(words, in_word=word is not None):
+            if shorts and (begun := shorts.begun(words, in_word=word is not None)):
                 places.append(begun.place)
             if word and shingles and shingles.owners(words):
                 places.append(word.place)

@@ -102,7 +102,7 @@ class Search:
         # Nothing may be skipped: what is compared may be due again with the next letter.
         for letter in range(self._read + 1, end + 1):
             if letter in due:
-                yield from sorted(near for each in due.pop(letter) for near in self._compare(*each, letter))
+                yield from sorted([near for each in due.pop(letter) for near in self._compare(*each, letter)])
         self._read = end
 
     def _announce(self, end: int) -> None:
@@ -119,7 +119,7 @@ class Search:
                     if one in before or two in before:
                         due[after + lead].add((number, after - offset))
 
-    def _compare(self, number: int, start: int, end: int) -> Iterator[Near]:
+    def _compare(self, number: int, start: int, end: int) -> Sequence[Near]:
         """The stretches up to ``end`` that are like the phrase, and when to compare next.
 
         Edits before the piece move the beginning and edits after it the end, at most k together. Moving either by one
@@ -131,23 +131,25 @@ class Search:
         missing = start + length - end
         room = most - abs(missing)
         if room < 0:
-            return
+            return ()
         letters, base = self._form.letters, self._form.base
         nominal = max(start, 0)
         bound = 2 * most + missing
         edits = distance(phrase, letters[nominal - base : end - base], score_cutoff=bound)
         if edits > bound:
-            return
+            return ()
+        found: list[Near] = []
         for begin in range(max(start - room, 0), start + room + 1):
             limit = tolerance(max(end - begin, length))
             if edits - abs(begin - nominal) <= limit:
                 needed = distance(phrase, letters[begin - base : end - base], score_cutoff=limit)
                 if needed <= limit:
-                    yield Near(needed, number, begin, end)
+                    found.append(Near(needed, number, begin, end))
         # While something is missing, each further letter moves both the end and what may have moved the beginning.
         following = end + max(-(-(edits - bound + 2 * missing) // 2), 1)
         if following <= start + length + most:
             self._due[following].add((number, start))
+        return found
 
 
 def resembles(phrase: str, read: str) -> bool:

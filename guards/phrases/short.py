@@ -27,10 +27,6 @@ class ShortPhrases:
                 self._numbers.setdefault(spelling, []).append(number)
         self._begun = {f"{spelling} "[:end] for spelling in self._numbers for end in range(1, len(spelling) + 1)}
 
-    def __len__(self) -> int:
-        """Spellings."""
-        return len(self._numbers)
-
     def ended(self, words: Sequence[Word]) -> Iterator[tuple[Word, int]]:
         """The phrases that stand at the end of ``words``: their first word, and their number."""
         for word, text in _ends(words):
