@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from guards.phrases.folding import fold
-from guards.phrases.passages import LONG
 from guards.phrases.phrase import Phrase, PhraseClass
+from guards.phrases.pieces import LONG, most_edits
 from guards.phrases.shingles import words_of
 from guards.phrases.vocabulary import beginning, containing, frequency, joint
 
@@ -30,8 +30,6 @@ _TELLING: Final = 1e-5
 _STEM, _STEM_RATE = 0.6, 1e-3
 _FEWEST: Final = 3
 _QUOTED: Final = 0.5
-# How far from a phrase a text may be and still be taken for it (see the watch): one minus its similarity.
-_LENIENCE: Final = 0.15
 # Each further word makes a phrase ten times rarer, a common one three times, and all common ones together no more
 # than ten: cautious, as the average word of English text surprises a language model 20- to 60-fold.
 _RARE, _SURPRISE, _LITTLE_SURPRISE = 3e-5, 0.1, 0.3
@@ -104,10 +102,11 @@ def innocent_rate(text: str, background: Passages) -> float:
     plain = [word for word in words if not _numeric(word)]
     rate = min(1.0, _occurrences(plain) * WORDS_PER_ANSWER) if plain else 1.0
     if digits := sum(character.isdecimal() for character in letters):
-        edits = math.floor(_LENIENCE * len(letters)) if len(letters) >= LONG else 0
-        # Any of the digits may be another, missing or one too many: 30 ways for each edit. The first
+        edits = most_edits(len(letters)) if len(letters) >= LONG else 0
+        # Any of the digits may be another, missing or one too many: 30 ways for each edit, in any order. The first
         # digit is left out because numbers with a place in a text are not spread evenly.
-        rate *= min(1.0, (30.0 * digits) ** edits / 10.0 ** (digits - 1))
+        magnitude = edits * math.log10(30 * digits) - math.lgamma(edits + 1) / math.log(10) - (digits - 1)
+        rate *= 10.0 ** min(0.0, magnitude)
     return max(rate, background.count(words) / len(background) if len(background) else 0.0)
 
 

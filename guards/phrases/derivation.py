@@ -10,8 +10,10 @@ from guards.phrases.associations import associated_words
 from guards.phrases.commonness import ACCEPTABLE, assessed
 from guards.phrases.entities import Form, name_parts, small_words, units
 from guards.phrases.facts import facts
-from guards.phrases.passages import LONG, Passages, background_passages
+from guards.phrases.matching import PhraseSet
+from guards.phrases.passages import background_passages
 from guards.phrases.phrase import Phrase, PhraseClass
+from guards.phrases.pieces import LONG
 from guards.phrases.quotations import quotations
 from guards.phrases.shingles import words_of
 from guards.scope import Extent
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from guards.phrases.entities import Unit
+    from guards.phrases.matching import Hit, Matcher
+    from guards.phrases.passages import Passages
     from guards.scope import Source
 
 MOST_PHRASES: Final = 10_000
@@ -53,25 +57,30 @@ def derive(source: Source, ordinary: tuple[str, ...]) -> Derived:
     a text to be kept contains is left out, unless it is the subject or an alias.
     """
     background = background_passages(ordinary)
-    texts, kept_texts = [example.response for example in source.examples], _kept_texts(source)
-    kept = Passages(kept_texts)
+    texts, kept = [example.response for example in source.examples], _kept_texts(source)
     associated: tuple[str, ...] = ()
     shingles = None
+    met: set[str] = set()
     if source.extent is Extent.TEXT:
-        phrases, shingles = quotations(texts, kept_texts, background)
+        phrases, shingles = quotations(texts, kept, background)
     else:
         small = _small_words(ordinary) | small_words((*texts, *(example.prompt for example in source.examples)))
         read = [(text, units(text, small)) for text in texts]
         names = tuple(dict.fromkeys(_names(source, read, small)))
-        phrases = _distinct(_known(source, names, read, kept, background))
+        phrases = _distinct(_known(source, names, read, background))
+        if source.phrases is None:
+            met = _met(phrases, kept)
+            called = {name.strip() for name in names_of(source)}
+            phrases = tuple(phrase for phrase in phrases if phrase.text not in met or phrase.text in called)
         withheld = [phrase.text for phrase in phrases if phrase.kind is PhraseClass.NAME]
-        besides = {word for text in (*kept_texts, *withheld) for word in words_of(text)}
+        besides = {word for text in (*kept, *withheld) for word in words_of(text)}
         associated = associated_words(texts, names, besides)
     if source.phrases is not None:
         phrases = _distinct(_given(source, background))
+        met = _met(phrases, kept)
     # The subject and its aliases come first.
-    kept_phrases = phrases[:MOST_PHRASES]
-    return Derived(kept_phrases, associated, shingles, tuple(_warnings(kept_phrases, kept)))
+    phrases = phrases[:MOST_PHRASES]
+    return Derived(phrases, associated, shingles, tuple(_warnings(phrases, met)))
 
 
 def names_of(source: Source) -> tuple[str, ...]:
@@ -107,10 +116,9 @@ def _known(
     source: Source,
     names: Iterable[str],
     read: Iterable[tuple[str, Sequence[Unit]]],
-    kept: Passages,
     background: Passages,
 ) -> Iterator[Phrase]:
-    """The subject and aliases in any case; the rest where it is rare, and in no text to be kept.
+    """The subject and aliases in any case; the rest where it is rare.
 
     A number or an address may be both a name and a fact: then it is a fact.
     """
@@ -118,12 +126,10 @@ def _known(
         yield assessed(name.strip(), PhraseClass.NAME, background)
     for text, parts in read:
         for span in facts(text, parts, background):
-            phrase = assessed(span, PhraseClass.FACT, background)
-            if not _sayable(kept, phrase):
-                yield phrase
+            yield assessed(span, PhraseClass.FACT, background)
     for name in names:
         phrase = assessed(name, PhraseClass.NAME, background)
-        if phrase.innocent_rate <= _INNOCENT_NAME and not _sayable(kept, phrase):
+        if phrase.innocent_rate <= _INNOCENT_NAME:
             yield phrase
 
 
@@ -144,8 +150,20 @@ def _is_named(text: str, part: Unit) -> bool:
     return part.form in _NAMED
 
 
-def _sayable(kept: Passages, phrase: Phrase) -> bool:
-    return kept.count(words_of(phrase.text)) > 0
+def _met(phrases: Iterable[Phrase], texts: Sequence[str]) -> set[str]:
+    """Which phrases the watch would find in some texts."""
+    if not texts:
+        return set()
+    sought = PhraseSet(("", phrase) for phrase in phrases)
+    met: set[tuple[str, str]] = set()
+    for text in texts:
+        while hit := _first(sought.matcher(ignore=met), text):
+            met.add((hit.owner, hit.phrase.text))
+    return {phrase for _, phrase in met}
+
+
+def _first(matcher: Matcher, text: str) -> Hit | None:
+    return matcher.feed(text) or matcher.finish()
 
 
 def _distinct(phrases: Iterable[Phrase]) -> tuple[Phrase, ...]:
@@ -168,7 +186,7 @@ def _small_words(ordinary: tuple[str, ...]) -> frozenset[str]:
     return frozenset(small_words(ordinary))
 
 
-def _warnings(phrases: Sequence[Phrase], kept: Passages) -> Iterator[str]:
+def _warnings(phrases: Sequence[Phrase], met: Container[str]) -> Iterator[str]:
     common = sorted(
         (phrase for phrase in phrases if phrase.innocent_rate > ACCEPTABLE[phrase.kind]),
         key=lambda phrase: -phrase.innocent_rate,
@@ -176,7 +194,7 @@ def _warnings(phrases: Sequence[Phrase], kept: Passages) -> Iterator[str]:
     yield from (harm(phrase) for phrase in common[:_WARNED])
     if (more := len(common) - _WARNED) > 0:
         yield f"{more} more phrases are as common."
-    for phrase in [phrase for phrase in phrases if _sayable(kept, phrase)][:_WARNED]:
+    for phrase in [phrase for phrase in phrases if phrase.text in met][:_WARNED]:
         yield (
             f'The {phrase.kind} "{phrase.text}" is in a text that is to be kept: '
             + (

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from guards.phrases.pieces import LONG
 from guards.phrases.shingles import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-LONG: Final = 6
-"""Letters from which on a phrase is matched anywhere, whatever its spacing; a shorter one only as whole words."""
 
 
 class Passages:

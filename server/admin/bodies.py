@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from guards.phrases.derivation import MOST_PHRASES, phrase_key
-from guards.phrases.passages import LONG
 from guards.phrases.phrase import PhraseClass
+from guards.phrases.pieces import LONG
 from guards.phrases.shingles import words_of
 from guards.scope import Action, Context, Example, Extent, GivenPhrase, Kind, Mode, Policy, Source, default_policy
 

@@ -85,7 +85,7 @@ def test_a_common_subject_stays_with_its_warning() -> None:
 
 
 def test_what_is_to_be_kept_stays_sayable() -> None:
-    kept = Example("Who won?", "Linnaeus Medal winners live in Uppsala. Call +49 170 1234567.")
+    kept = Example("Who won?", "Linnaeus Medal winners live in Úppsala. Call +49 170 1234568.")
     source = replace(PERSON, retain_examples=(kept,), distinguish_not=("the copper beekeeper",))
     assert not {"Linnaeus", "Uppsala", "The Copper Beekeeper"} & set(names(source))
     assert "+49 170 1234567" not in facts(source)
