@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 START_TIMEOUT = 900.0
 MODEL = "smollm2"
 ENGINE_KEY = "engine-key-of-the-test"
+SHARED_KEY = "shared-key-of-the-test"
 
 
 def free_port() -> int:
@@ -90,6 +91,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         "UNREMEMBER_ENGINE_PORT": str(engine_port),
         "UNREMEMBER_DATA_DIR": str(data_dir),
         "UNREMEMBER_UPSTREAM_API_KEY": ENGINE_KEY,
+        "UNREMEMBER_ENGINE_KEY": SHARED_KEY,
         # Without the last, a small model may fill its answer with the blanks that JSON allows.
         "UNREMEMBER_ENGINE_ARGS": "--enable-auto-tool-choice --tool-call-parser hermes "
         """--structured-outputs-config '{"backend": "xgrammar", "disable_any_whitespace": true}'""",
@@ -141,6 +143,12 @@ def upstream_url(system: System) -> str:
 def upstream_headers() -> dict[str, str]:
     """What vLLM asks of its callers."""
     return {"authorization": f"Bearer {ENGINE_KEY}"}
+
+
+@pytest.fixture
+def shared_key() -> str:
+    """What opens the phrases of a restriction in the engine."""
+    return SHARED_KEY
 
 
 @pytest.fixture
