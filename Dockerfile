@@ -57,7 +57,7 @@ RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels ./engine
 # hadolint ignore=DL3006
 FROM ${VLLM_IMAGE} AS engine
 COPY --from=engine-build /wheels /tmp/wheels
-RUN python3 -m pip install --no-cache-dir --no-deps /tmp/wheels/*.whl && rm -r /tmp/wheels
+RUN python3 -m pip install --no-cache-dir /tmp/wheels/*.whl && rm -r /tmp/wheels
 COPY --chmod=755 deploy/engine-entrypoint /usr/local/bin/unremember-engine
 ENV HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1
 EXPOSE 8000

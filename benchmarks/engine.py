@@ -55,10 +55,12 @@ sys.path.insert(0, str(ROOT))
 
 from guards.act.corruption import cache_salt  # noqa: E402 - the benchmark runs from a checkout too
 from guards.engine import fingerprint  # noqa: E402
+from guards.engine.sealing import KEY_VARIABLE  # noqa: E402
 from guards.engine.wire import CorruptionArgs  # noqa: E402
 
 DEFAULT_MODEL = Path("~/.cache/unremember/models/smollm2")
 SERVED = "model"
+KEY = "key of the benchmark"
 START_TIMEOUT = 900.0
 RESAMPLES = 10_000
 FEWEST_ROUNDS = 8
@@ -90,6 +92,7 @@ class Server:
             "VLLM_NO_USAGE_STATS": "1",
             "DO_NOT_TRACK": "1",
             "VLLM_PLUGINS": "unremember" if plugin else "",
+            KEY_VARIABLE: KEY,
         }
         with log.open("wb") as output:
             self._process = subprocess.Popen(
@@ -135,7 +138,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """A scenario against plain: geometric mean over rounds, with the ends of its 95 % interval."""
+    """A scenario against another: geometric mean over rounds, with the ends of its 95 % interval."""
 
     scenario: str
     target: float
@@ -187,7 +190,7 @@ async def tokens_per_second(
     return generated / (time.perf_counter() - started)
 
 
-def compare(scenario: str, plain: Sequence[float], measured: Sequence[float], seed: int) -> Ratio:
+def compare(scenario: str, target: float, plain: Sequence[float], measured: Sequence[float], seed: int) -> Ratio:
     """The ratio of two series of the same rounds."""
     logs = np.log(np.asarray(measured) / np.asarray(plain))
     rng = np.random.default_rng(seed)
@@ -195,7 +198,7 @@ def compare(scenario: str, plain: Sequence[float], measured: Sequence[float], se
     low, high = np.quantile(means, [0.025, 0.975])
     return Ratio(
         scenario,
-        TARGETS[scenario],
+        target,
         float(np.exp(logs.mean())),
         float(np.exp(low)),
         float(np.exp(high)),
@@ -237,9 +240,14 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         finally:
             for server in servers.values():
                 server.close()
-    ratios = [compare(name, series["plain"], series[name], options.seed) for name in TARGETS]
+    ratios = [compare(name, target, series["plain"], series[name], options.seed) for name, target in TARGETS.items()]
+    return report_of("engine", series, ratios)
+
+
+def report_of(benchmark: str, series: dict[str, list[float]], ratios: Sequence[Ratio]) -> dict[str, Any]:
+    """What was measured, where and with what."""
     return {
-        "command": " ".join(["python", "benchmarks/engine.py", *sys.argv[1:]]),
+        "command": " ".join(["python", f"benchmarks/{benchmark}.py", *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "machine": {"system": platform.platform(), "cores": os.cpu_count(), "processor": _processor()},
         "versions": {"vllm": _vllm(), "torch": version("torch"), "plugin": fingerprint()},
@@ -274,7 +282,7 @@ def _vllm() -> str:
     return "unknown"
 
 
-def plot(report: dict[str, Any], path: Path) -> None:
+def plot(report: dict[str, Any], path: Path, *, against: str = "a vLLM without the plug-in") -> None:
     """Each round's ratios as points, their mean with its interval, and the target."""
     import matplotlib as mpl
 
@@ -290,13 +298,26 @@ def plot(report: dict[str, Any], path: Path) -> None:
     axes.axvline(1, color="0.5", linewidth=0.8)
     axes.set_yticks(range(len(report["ratios"])), [f"{r['scenario']}\n({r['verdict']})" for r in report["ratios"]])
     axes.set_ylim(-0.6, len(report["ratios"]) - 0.4)
-    axes.set_xlabel("tokens/s against a vLLM without the plug-in (dashed: target)")
+    axes.set_xlabel(f"tokens/s against {against} (dashed: target)")
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser, out="engine")
+    parser.add_argument("--kind", default="gaussian-first", help="kind of corruption of the flagged half")
+    parser.add_argument("--strength", type=float, default=1.0, help="its strength, in embedding standard deviations")
+    options = parser.parse_args()
+    if options.rounds < 2:
+        parser.error("--rounds must be 2 or more: an interval needs a spread")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    report = asyncio.run(run(options))
+    write(report, options.out)
+
+
+def add_arguments(parser: argparse.ArgumentParser, *, out: str) -> None:
+    """The options of a load on a vLLM of our own."""
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help=f"model directory (default {DEFAULT_MODEL})")
     parser.add_argument("--dtype", default="float32", help="weights' type; float32 is fastest on a CPU without AMX")
     parser.add_argument(
@@ -307,17 +328,14 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=32, help="requests in a measurement (default 32)")
     parser.add_argument("--tokens", type=int, default=32, help="tokens generated by a request (default 32)")
     parser.add_argument("--prompt", type=int, default=48, help="tokens in a prompt (default 48)")
-    parser.add_argument("--kind", default="gaussian-first", help="kind of corruption of the flagged half")
-    parser.add_argument("--strength", type=float, default=1.0, help="its strength, in embedding standard deviations")
     parser.add_argument("--seed", type=int, default=0, help="of prompts, orders and resampling")
-    parser.add_argument("--out", type=Path, default=Path("engine"), help="where to write, without an ending")
-    options = parser.parse_args()
-    if options.rounds < 2:
-        parser.error("--rounds must be 2 or more: an interval needs a spread")
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    report = asyncio.run(run(options))
-    options.out.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n")
-    plot(report, options.out.with_suffix(".png"))
+    parser.add_argument("--out", type=Path, default=Path(out), help="where to write, without an ending")
+
+
+def write(report: dict[str, Any], out: Path, *, against: str = "a vLLM without the plug-in") -> None:
+    """As JSON, as a plot, and the ratios on the terminal."""
+    out.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n")
+    plot(report, out.with_suffix(".png"), against=against)
     for ratio in report["ratios"]:
         print(
             f"{ratio['scenario']:10} {ratio['ratio']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]"
