@@ -77,6 +77,10 @@ class AnswerStream(ABC):
         """A continuation's closing event as one of this stream."""
 
     @abstractmethod
+    def trim(self, raw: bytes, length: int) -> bytes | None:
+        """An event of a choice's text with its first ``length`` characters only. None if it cannot be shortened."""
+
+    @abstractmethod
     def strike(self, raw: bytes, forbidden: Forbidden, limit: int | None) -> bytes:
         """An event without forbidden alternatives, and with at most ``limit`` for each token."""
 

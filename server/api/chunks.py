@@ -39,6 +39,10 @@ class Shape(ABC):
         """Edits that leave forbidden alternatives out."""
 
     @abstractmethod
+    def trims(self, text: str, choice: Value, length: int) -> _Edits:
+        """Edits that leave the first ``length`` characters of a chunk's text with their tokens; none if it has none."""
+
+    @abstractmethod
     def cuts(self, text: str, choice: Value, length: int) -> _Edits:
         """Edits that leave the first ``length`` characters of the choice's text, and nothing else."""
 
@@ -81,6 +85,21 @@ class ChatShape(Shape):
                 edits.append((members(text, entry.start)["top_logprobs"], f"[{listed}]"))
             before += entry.value["token"]
         return edits
+
+    def trims(self, text: str, choice: Value, length: int) -> _Edits:
+        inside = members(text, choice.start)
+        content = members(text, inside["delta"].start).get("content")
+        if content is None or not isinstance(content.value, str):
+            return []
+        return [(content, dumps(content.value[:length])), *self._shortened(text, inside["logprobs"], length)]
+
+    @staticmethod
+    def _shortened(text: str, logprobs: Value, length: int) -> _Edits:
+        if not logprobs.value:
+            return []
+        entries = members(text, logprobs.start)["content"]
+        kept = within(text, elements(text, entries.start), length)
+        return [(entries, f"[{','.join(kept)}]")]
 
     def cuts(self, text: str, choice: Value, length: int) -> _Edits:
         inside = members(text, choice.start)
@@ -131,15 +150,15 @@ class CompletionShape(Shape):
             before += token
         return edits
 
-    def cuts(self, text: str, choice: Value, length: int) -> _Edits:
+    def trims(self, text: str, choice: Value, length: int) -> _Edits:
         inside = members(text, choice.start)
-        edits = [(inside["text"], dumps(inside["text"].value[:length])), (inside["finish_reason"], '"stop"')]
+        edits = [(inside["text"], dumps(inside["text"].value[:length]))]
         if inside["logprobs"].value:
             lists = members(text, inside["logprobs"].start)
-            kept = 0
+            kept, left = 0, length
             for token in lists["tokens"].value:
-                length -= len(token)
-                if length < 0:
+                left -= len(token)
+                if left < 0:
                     break
                 kept += 1
             for listed in lists.values():
@@ -147,6 +166,10 @@ class CompletionShape(Shape):
                     some = elements(text, listed.start)[:kept]
                     edits.append((listed, f"[{','.join(text[one.start : one.end] for one in some)}]"))
         return edits
+
+    def cuts(self, text: str, choice: Value, length: int) -> _Edits:
+        finish = members(text, choice.start)["finish_reason"]
+        return [*self.trims(text, choice, length), (finish, '"stop"')]
 
 
 # A refusal is text in another field.
@@ -227,6 +250,12 @@ class Chunks(AnswerStream):
             for name in ("completion_tokens", "total_tokens")
             if name in figures
         ]
+
+    def trim(self, raw: bytes, length: int) -> bytes | None:
+        text = raw.decode()
+        (choice,) = elements(text, members(text, len(_DATA))["choices"].start)
+        edits = self._shape.trims(text, choice, length)
+        return spliced(text, edits).encode() if edits else None
 
     def strike(self, raw: bytes, forbidden: Forbidden, limit: int | None) -> bytes:
         text = raw.decode()

@@ -166,6 +166,13 @@ class MessageEvents(AnswerStream):
         reason, sequence = self._stop
         return _event("message_delta", {"delta": {"stop_reason": reason, "stop_sequence": sequence}, "usage": figures})
 
+    def trim(self, raw: bytes, length: int) -> bytes | None:
+        if name_of(raw) != "content_block_delta" or "text" not in data_of(raw)["delta"]:
+            return None
+        text = raw.decode()
+        said = members(text, members(text, start_of(text))["delta"].start)["text"]
+        return spliced(text, [(said, dumps(said.value[:length]))]).encode()
+
     def strike(self, raw: bytes, forbidden: Forbidden, limit: int | None) -> bytes:
         return raw
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from server.api.answer import REASONING, TEXT, TOKENS, TOOL, AnswerStream, Event, Piece
 from server.api.responses_answer import RESULTS, SPOKEN, item_texts, listed, shown, strikes
-from server.api.splice import dumps, elements, members, spliced
+from server.api.splice import dumps, elements, members, spliced, within
 from server.api.sse import data_of, name_of, start_of, written
 
 if TYPE_CHECKING:
@@ -172,6 +172,17 @@ class ResponseEvents(AnswerStream):
 
     def close(self, raw: bytes) -> bytes:
         return raw
+
+    def trim(self, raw: bytes, length: int) -> bytes | None:
+        if name_of(raw) != "response.output_text.delta":
+            return None
+        text = raw.decode()
+        event = members(text, start_of(text))
+        edits = [(event["delta"], dumps(event["delta"].value[:length]))]
+        if (logprobs := event.get("logprobs")) is not None and logprobs.value:
+            kept = within(text, elements(text, logprobs.start), length)
+            edits.append((logprobs, f"[{','.join(kept)}]"))
+        return spliced(text, edits).encode()
 
     def strike(self, raw: bytes, forbidden: Forbidden, limit: int | None) -> bytes:
         name = name_of(raw)

@@ -23,6 +23,8 @@ class _Held(NamedTuple):
     """Choice, channel, and how much of the channel's text is out with this event."""
     waits: bool
     """Whether it leaves only once its choices are complete."""
+    ends: bool
+    """Whether it ends a choice."""
 
 
 class Line:
@@ -115,10 +117,9 @@ class Line:
     def judge(self, choice: int, found: Sequence[Window], told: tuple[Window, str] | None) -> list[bytes]:
         """Complete sentences of a choice have been judged: one says what ``told`` names, or they may leave."""
         thread = self._threads[choice, TEXT]
+        judged = thread.length if choice in self._ended else found[-1].end if found else 0
         if told is not None:
             judged = told[0].start
-        else:
-            judged = thread.length if choice in self._ended else found[-1].end
         if self._judged is not None:
             self._judged[choice] = judged
         released = self._release()
@@ -167,20 +168,18 @@ class Line:
             mine = [thread for (owner, _), thread in self._threads.items() if owner == choice]
             for thread in mine if not met.get(choice) else ():
                 met[choice] = met.get(choice) or thread.finish()
-        if first := next(filter(None, met.values()), None):
-            # An event of several choices cannot leave in parts.
-            for choice in choices:
-                self._cut(choice, met.get(choice) or first)
-        if choices & self.cut.keys():
-            return self._release()
-        self._ended.update(ended)
         raws = [raw] if of is None else self._stream.adopt(raw, of, stop=stop)
         marks = tuple(
             (piece.choice, piece.channel, self._thread(piece.choice, piece.channel).length) for piece in pieces
         )
         waits = bool(pieces) and (self._whole or any(piece.channel.startswith(TOOL) for piece in pieces))
-        for each in raws:
-            self._queue.append(_Held(each, choices, marks, waits))
+        self._queue.extend(_Held(each, choices, marks, waits, bool(ended)) for each in raws)
+        if first := next(filter(None, met.values()), None):
+            # An event of several choices cannot leave in parts.
+            for choice in choices:
+                self._cut(choice, met.get(choice) or first)
+        else:
+            self._ended.update(ended)
         return self._release()
 
     def _thread(self, choice: int, channel: str) -> Thread:
@@ -199,9 +198,37 @@ class Line:
         return self._stream.strike(event.raw, forbidden, self._limit)
 
     def _cut(self, choice: int, met: Met) -> None:
+        """Keep of a choice's events in the line what comes before the phrase: it may leave, to its last letter."""
         self.cut[choice] = met
         self._ended.discard(choice)
-        self._queue = deque(held for held in self._queue if choice not in held.choices)
+        out = self._out.get((choice, TEXT), 0)
+        safe = out
+        if met.channel == TEXT:
+            # Without the blank before it, which the continuation's first token brings along.
+            safe = len(self._threads[choice, TEXT].text[: met.hit.start].rstrip())
+        if self._judged is not None:
+            safe = min(safe, self._judged.get(choice, 0))
+        kept: deque[_Held] = deque()
+        going_on = True
+        for held in self._queue:
+            if choice not in held.choices:
+                kept.append(held)
+                continue
+            plain = len(held.choices) == 1 and not (held.waits or held.ends)
+            going_on = going_on and plain and all(channel in (TEXT, TOKENS) for _, channel, _ in held.marks)
+            if not going_on:
+                continue
+            end = max((length for _, _, length in held.marks), default=out)
+            raw: bytes | None = held.raw
+            if end > safe:
+                going_on = False
+                raw = self._stream.trim(held.raw, safe - out) if safe > out else None
+            if raw is not None:
+                kept.append(held._replace(raw=raw, marks=()))
+                out = min(end, safe)
+        self._queue = kept
+        if (choice, TEXT) in self._threads:
+            self._out[choice, TEXT] = out
 
     def _release(self) -> list[bytes]:
         released = []
