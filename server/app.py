@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from guards.detect.calibration import Calibration
+    from server.api.endpoint import Passage
     from server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,8 @@ class Parts:
 
     pool: Pool
     forgetting: Forgetting
+    endpoints: Sequence[Passage]
+    """What a request may be posted to."""
     data: Sequence[Route]
     """Routes of the OpenAI-compatible API."""
     admin: APIRouter
@@ -310,6 +313,7 @@ async def _assemble(
     return Parts(
         pool=pool,
         forgetting=forgetting,
+        endpoints=endpoints,
         data=data_routes(gateway, endpoints, pool, api_keys),
         admin=create_admin_router(forgetting, registry, decisions, hits, explain, authoriser(startup.admin_keys)),
     )

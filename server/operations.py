@@ -12,21 +12,26 @@ from starlette.routing import Route
 from server.errors import ApiError, NotFound, Unavailable
 from server.gateway.exchange import Exchange
 from server.gateway.routes import not_found
+from server.openapi import describe
 from server.telemetry import CONTENT_TYPE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from fastapi import FastAPI
     from starlette.exceptions import HTTPException
     from starlette.types import Receive, Scope, Send
 
+    from server.api.endpoint import Passage
     from server.auth import BearerKeys
     from server.telemetry import Telemetry
 
 
 class Serves(Protocol):
-    """What can say why it cannot serve now."""
+    """What can say what it serves, and why it cannot now."""
+
+    @property
+    def endpoints(self) -> Sequence[Passage]: ...
 
     def missing(self) -> str: ...
 
@@ -57,13 +62,17 @@ def health_routes(status: Status) -> list[Route]:
 
 
 def operator_routes(status: Status, app: FastAPI) -> list[Route]:
-    """``/metrics`` and the admin API's OpenAPI, with the admin key: figures tell how often a scope acts."""
+    """``/metrics`` and the OpenAPI document, with the admin key: figures tell how often a scope acts."""
 
     async def metrics(request: Request) -> Response:
         return _guarded(status, request) or Response(status.telemetry.render(), headers={"content-type": CONTENT_TYPE})
 
     async def schema(request: Request) -> Response:
-        return _guarded(status, request) or _json(200, app.openapi())
+        if refusal := _guarded(status, request):
+            return refusal
+        if status.parts is None:
+            return _error(_starting())
+        return _json(200, describe(app.openapi(), status.parts.endpoints))
 
     return [Route("/metrics", metrics), Route("/admin/v1/openapi.json", schema)]
 
@@ -87,8 +96,7 @@ class Fallback:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
         elif self._status.parts is None:
-            error = Unavailable("The server is starting; try again shortly.", code="starting", retry_after=5)
-            await Exchange(receive, send).refuse(error)
+            await Exchange(receive, send).refuse(_starting())
         else:
             await not_found(scope, receive, send)
 
@@ -104,8 +112,16 @@ def _guarded(status: Status, request: Request) -> Response | None:
     try:
         status.admin_keys.check(request.headers.raw)
     except ApiError as error:
-        return Response(error.body(), error.status, media_type="application/json")
+        return _error(error)
     return None
+
+
+def _starting() -> Unavailable:
+    return Unavailable("The server is starting; try again shortly.", code="starting", retry_after=5)
+
+
+def _error(error: ApiError) -> Response:
+    return Response(error.body(), error.status, error.headers(), "application/json")
 
 
 def _json(code: int, value: Any) -> Response:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from server.api.answer import Answer, AnswerStream
     from server.api.body import Body, Path
+    from server.api.fields import Nested
 
 _ALLOWED: Final = sampling.ALLOWED | {
     "messages": f.OBJECTS,
@@ -105,6 +106,10 @@ class ChatCompletions(Endpoint):
             strings=True,
         )
         self._max_messages = limits.max_messages
+
+    @property
+    def nested(self) -> Nested:
+        return {"messages": {"": self._message_rules}, "messages.content": self._parts.rules}
 
     def check(self, body: Body) -> None:
         self.rules.check(body)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from guards.plan import Segment
     from server.api.answer import Answer, AnswerStream
     from server.api.body import Body, Path
+    from server.api.fields import FieldRules, Nested
     from server.api.usage import Usage
     from server.errors import ApiError
 
@@ -51,6 +52,13 @@ class Passage(ABC):
     """Label in metrics and decision records."""
     path: ClassVar[str]
     """Route, here and upstream."""
+    rules: FieldRules
+    """What may be in a body."""
+
+    @property
+    def nested(self) -> Nested:
+        """What may be in the arrays within a body."""
+        return {}
 
     @abstractmethod
     def check(self, body: Body) -> None:

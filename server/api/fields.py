@@ -82,6 +82,13 @@ TEMPLATE = "the prompt's template is the server's"
 UNWATCHED = "it is a way of decoding that the server does not offer"
 
 
+Nested: TypeAlias = Mapping[str, Mapping[str, "FieldRules"]]
+"""Rules of the objects in arrays, by where the array stands ("messages.content") and by the objects' ``type``.
+
+Objects that are not told apart by a type have "" for it.
+"""
+
+
 class FieldRules:
     """Allowed fields with their types, and refused fields with the reason.
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from server.api.answer import Answer, AnswerStream
     from server.api.body import Body, Path
     from server.api.endpoint import Rendering
+    from server.api.fields import Nested
     from server.api.usage import Usage
     from server.errors import ApiError
 
@@ -140,6 +141,15 @@ class Messages(Endpoint):
         self._told = parts({"text": "text"}, _BLOCK_FIELDS)
         self._max_messages = limits.max_messages
         self._chat = ChatCompletions(limits)
+
+    @property
+    def nested(self) -> Nested:
+        return {
+            "messages": {"": self._message_rules},
+            "messages.content": self._blocks.rules,
+            "messages.content.content": self._results.rules,
+            "system": self._told.rules,
+        }
 
     def check(self, body: Body) -> None:
         self.rules.check(body)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from server.api.body import Body
     from server.api.endpoint import Limits
-    from server.api.fields import Type
+    from server.api.fields import Nested, Type
     from server.errors import ApiError
 
 _OPAQUE: Final = {"media_io_kwargs": f.OPAQUE, "mm_processor_kwargs": f.OPAQUE}
@@ -46,6 +46,10 @@ class CountTokens(Passage):
     def __init__(self, limits: Limits) -> None:
         self.rules = FieldRules(COUNTED, REFUSED, extra=limits.extra_fields)
         self._messages = Messages(limits)
+
+    @property
+    def nested(self) -> Nested:
+        return self._messages.nested
 
     def check(self, body: Body) -> None:
         self.rules.check(body)
@@ -121,6 +125,10 @@ class Tokenize(_Listed):
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
         self._chat = ChatCompletions(limits)
+
+    @property
+    def nested(self) -> Nested:
+        return self._chat.nested
 
     def check(self, body: Body) -> None:
         super().check(body)

@@ -44,7 +44,7 @@ class Parts:
             strings: whether a part may be a mere string.
         """
         self._texts = dict(texts)
-        self._rules = {
+        self.rules: Final[Mapping[str, FieldRules]] = {
             kind: FieldRules(
                 {"type": f.STRING} | ({field: f.STRING} if field else {}) | dict(more.get(kind, {})),
                 {},
@@ -67,7 +67,7 @@ class Parts:
             return
         if not isinstance(part, dict):
             raise BadRequest(f"`{at}` must be {'a string or ' if self._strings else ''}an object.", param=at)
-        rules = self._rules[self.kind(part.get("type"), f"{at}.type")]
+        rules = self.rules[self.kind(part.get("type"), f"{at}.type")]
         rules.check(part, f"{at}.")
         field = self._texts[part["type"]]
         if field and not isinstance(part.get(field), str):
@@ -75,10 +75,10 @@ class Parts:
 
     def kind(self, kind: object, at: str) -> str:
         """The kind, if it is one of these. Raises BadRequest."""
-        if isinstance(kind, str) and kind in self._rules:
+        if isinstance(kind, str) and kind in self.rules:
             return kind
         shown = f"`{kind[:40]}`" if isinstance(kind, str) else "a part without a type"
-        known = ", ".join(sorted(self._rules))
+        known = ", ".join(sorted(self.rules))
         raise BadRequest(
             f"`{at}`: {shown} is not accepted; only text can be read by the gateway ({known}).",
             param=at,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from server.api.answer import Answer, AnswerStream
     from server.api.body import Body, Path
+    from server.api.fields import Nested
     from server.api.usage import Usage
 
 _KEPT: Final = "null: the server keeps no responses"
@@ -167,6 +168,10 @@ class Responses(Endpoint):
         }
         self._parts = Parts(_TEXT_PARTS, _PART_FIELDS, extra=extra, prefix="input.content.", limit=limits.max_messages)
         self._max_items = limits.max_messages
+
+    @property
+    def nested(self) -> Nested:
+        return {"input": self._item_rules} | {f"input.{name}": self._parts.rules for name in _LISTS}
 
     def check(self, body: Body) -> None:
         self.rules.check(body)
