@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from guards.phrases.folding import fold
@@ -102,16 +102,22 @@ def _edited(draw: st.DrawFn, text: str, alphabet: str) -> str:
 PLACES = st.lists(st.integers(0, 80), max_size=6)
 
 
+@settings(deadline=None)
 @given(near_misses(), PLACES)
-@example(([a_phrase("harrypotter", 7), a_phrase("tomriddle")], "harrypotttomrid it"), [])
-@example(([a_phrase("ron"), a_phrase("onabcdef")], "ronabcd x"), [])
+@example(([a_phrase("harrypotter", 7), a_phrase("tomriddle")], "harrypotttomriddle"), [15])
+@example(([a_phrase("ron"), a_phrase("abcdefgh")], "ronabcdefgh"), [9])
+@example(([a_phrase("abcdefghij")], "abcdxfghij abcdfghij abcdexfghi"), [])
+@example(([a_phrase("abcdefghij")], "abcfghijx abcdxfghij"), [])
 def test_what_is_passed_on_is_no_hit_and_is_everything_without_one(
     case: tuple[list[Phrase], str], at: list[int]
 ) -> None:
     check(*case, at)
 
 
+@settings(deadline=None)
 @given(near_misses(), st.integers(0, 60), PLACES)
+# With the first letter more a stretch of 28 letters may differ in as many as one of 27 may not.
+@example(([a_phrase("hhbcecgfgbcbeef cdbgeeheadh", 10)], ".a. hhbcecgfgcbeef cdbgebehheaddh."), 31, [])
 def test_a_text_that_stands_before_counts_like_one_that_was_fed(
     case: tuple[list[Phrase], str], place: int, at: list[int]
 ) -> None:
@@ -126,6 +132,7 @@ def test_a_text_that_stands_before_counts_like_one_that_was_fed(
     assert passed == rest if hit is None else not is_hit(before + passed, texts, finished=True)
 
 
+@settings(deadline=None)
 @given(near_misses())
 def test_phrases_in_a_whole_text_are_found_and_nothing_else(case: tuple[list[Phrase], str]) -> None:
     texts, text = case
@@ -168,6 +175,7 @@ def disguised(draw: st.DrawFn, name: str) -> str:
     return joined.join(written)
 
 
+@settings(deadline=None)
 @given(st.data(), st.sampled_from(NAMES), ORDINARY, ORDINARY, PLACES)
 def test_a_phrase_in_disguise_does_not_leave(
     data: st.DataObject, name: str, ahead: str, behind: str, at: list[int]
@@ -182,6 +190,7 @@ def test_a_phrase_in_disguise_does_not_leave(
     assert not is_hit(passed, texts, finished=True)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60), PLACES)
 def test_any_characters_pass_unchanged(text: str, at: list[int]) -> None:
     assert stream(a_set("\U0001f600 not in there, surely"), cut(text, at)) == (None, text, None)
@@ -332,6 +341,7 @@ QUOTATION = (
 )
 
 
+@settings(deadline=None)
 @given(PLACES, st.sampled_from(["", "He wrote: ", "said-"]), st.integers(0, 8))
 def test_a_quotation_is_found_with_its_last_word(places: list[int], ahead: str, skipped: int) -> None:
     phrases = PhraseSet([], shingles={"r1": np.empty(0, np.uint64), "r2": hashes(words_of(QUOTATION))})
