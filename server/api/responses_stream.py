@@ -236,7 +236,7 @@ class ResponseEvents(AnswerStream):
             content = f"[{part}]" if item.text else "[]"
             done = f'{{"id":{name},"content":{content},"role":"assistant","status":"completed","type":"message"'
             done += ',"phase":null}'
-            said = {**place, "logprobs": [], "sequence_number": told.events, "text": item.text}
+            said = dict(sorted({**place, "logprobs": []}.items())) | {"sequence_number": told.events, "text": item.text}
         else:
             part = f'{{"text":{text},"type":"reasoning_text"}}'
             done = f'{{"id":{name},"summary":[],"type":"reasoning","content":[{part}],"encrypted_content":null'

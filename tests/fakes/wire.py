@@ -170,10 +170,9 @@ class Wire:
         ]
         events += self._call_events() if self.said.call else self._text_events() if self.said.text else []
         events.append({"response": self._response(self._items(), done=True), "type": "response.completed"})
-        for number, event in enumerate(events):
-            kind = event.pop("type")
-            event |= {"sequence_number": number, "type": kind}
-        return events
+        numbered = [event | {"sequence_number": number} for number, event in enumerate(events)]
+        # As pydantic orders them.
+        return [dict(sorted(event.items(), key=lambda one: (one[0] == "name", one[0]))) for event in numbered]
 
     def _text_events(self) -> list[dict[str, Any]]:
         item = f"msg_{self.number}"
@@ -234,8 +233,9 @@ class Wire:
         return "tool_use" if self.said.call else "end_turn"
 
     def _message_events(self) -> list[dict[str, Any]]:
-        begun = self._message() | {"content": [], "stop_reason": None, "stop_sequence": None}
-        begun["usage"] = {"input_tokens": self.prompt, "output_tokens": 0}
+        begun = self._message() | {"content": [], "stop_reason": None}
+        del begun["usage"]
+        begun |= {"stop_sequence": None, "usage": {"input_tokens": self.prompt, "output_tokens": 0}}
         events: list[dict[str, Any]] = [{"type": "message_start", "message": begun}]
         if self.said.tokens:
             block = self._use() if self.said.call else {"type": "text", "text": ""}

@@ -16,21 +16,35 @@ from server.api.body import parse
 from server.api.chat import ChatCompletions
 from server.api.completions import Completions
 from server.api.endpoint import Endpoint, Limits
+from server.api.messages import Messages
+from server.api.responses import Responses
 from server.errors import BadRequest
 from tests.fakes.gateway import Wired, wired
 from tests.fakes.upstream import FakeUpstream, Received, Reply
+from tests.fakes.wire import GENERATING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from server.settings import Settings
 
-ENDPOINTS = (ChatCompletions(Limits()), Completions(Limits()))
+ENDPOINTS = (ChatCompletions(Limits()), Completions(Limits()), Responses(Limits()), Messages(Limits()))
+_ITEMS = (
+    "message",
+    "function_call",
+    "function_call_output",
+    "custom_tool_call",
+    "custom_tool_call_output",
+    "reasoning",
+)
 NAMES = sorted({name for endpoint in ENDPOINTS for name in [*endpoint.rules.allowed, *endpoint.rules.refused]})
 
 SCALAR = st.none() | st.booleans() | st.integers(-5, 5) | st.floats(-2, 2) | st.sampled_from(["", "a", "text", "user"])
 KEYS = st.sampled_from(
-    ["role", "content", "type", "text", "name", "function", "tool_calls", "arguments", "description", "parameters", "x"]
+    [
+        *("role", "content", "type", "text", "name", "function", "tool_calls", "arguments", "description", "x"),
+        *("parameters", "call_id", "output", "summary", "input", "input_schema", "tool", "tool_use_id", "status"),
+    ]
 )
 ANY = st.recursive(
     SCALAR, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=12
@@ -38,7 +52,15 @@ ANY = st.recursive(
 PARTS = st.lists(
     st.text(max_size=3)
     | st.fixed_dictionaries(
-        {"type": st.sampled_from(["text", "refusal", "thinking", "image_url"])}, optional={"text": SCALAR}
+        {
+            "type": st.sampled_from(
+                [
+                    *("text", "refusal", "thinking", "image_url", "input_text", "output_text", "reasoning_text"),
+                    *("tool_use", "tool_result", "tool_reference", "tool_addition", "tool_removal"),
+                ]
+            )
+        },
+        optional={"text": SCALAR, "thinking": SCALAR, "content": SCALAR, "tool": SCALAR, "input": st.just({"x": "y"})},
     )
     | ANY,
     max_size=3,
@@ -50,7 +72,20 @@ MESSAGES = st.lists(
     ),
     max_size=3,
 )
-BODIES = st.fixed_dictionaries({}, optional={"messages": MESSAGES | ANY, "prompt": ANY, "tools": ANY}).flatmap(
+ITEMS = st.lists(
+    st.fixed_dictionaries(
+        {"type": st.sampled_from([*_ITEMS, "item_reference"])},
+        optional={
+            **dict.fromkeys(("name", "arguments", "call_id", "status", "id"), SCALAR | st.text(max_size=3)),
+            **dict.fromkeys(("content", "output", "summary"), PARTS | ANY | st.text(max_size=5)),
+            "role": st.sampled_from(["user", "system", "assistant", "x"]),
+        },
+    )
+    | MESSAGES.filter(bool).map(lambda messages: messages[0]),
+    max_size=3,
+)
+GIVEN = {"messages": MESSAGES | ANY, "prompt": ANY, "tools": ANY, "input": ITEMS | ANY, "system": PARTS | ANY}
+BODIES = st.fixed_dictionaries({}, optional=GIVEN).flatmap(
     lambda body: st.dictionaries(st.sampled_from(NAMES), ANY, max_size=3).map(lambda more: body | more)
 )
 
@@ -60,7 +95,7 @@ async def gate(settings: Settings) -> AsyncIterator[Wired]:
     """A gateway before an upstream that takes everything."""
 
     def anything(request: Received) -> Reply | None:
-        return Reply(body=b"{}") if request.path.endswith("completions") else None
+        return Reply(body=b"{}") if request.path in GENERATING else None
 
     async with FakeUpstream() as upstream, wired(upstream.url, settings, proves=False) as running:
         upstream.handler = anything
@@ -86,7 +121,15 @@ def test_a_body_is_refused_by_name_or_can_be_read(endpoint: Endpoint, body: dict
     assert endpoint.prompts(body)
     for segment in segments:
         endpoint.form(body, segment.path)
+        endpoint.neutral(body, segment.path, segment.text)
+    for rendering in endpoint.renderings(body):
+        rendering(body)
+    endpoint.counting(body)
     endpoint.max_output(body)
+    endpoint.begun(body, 0)
+    endpoint.enumerated(body)
+    endpoint.continues(body)
+    endpoint.resumed(endpoint.alone(body, 0), "so")
 
 
 @given(raw=st.binary(max_size=200))
