@@ -73,7 +73,7 @@ async def replica(registry: Registry) -> AsyncIterator[Replica]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 

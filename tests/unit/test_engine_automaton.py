@@ -7,13 +7,14 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from guards.engine.automaton import Automaton, State
 from guards.engine.folding import fold
 from guards.engine.restriction import Forbidden, RestrictionArgs
 from guards.engine.vocabulary import Vocabulary, read_vocabulary
+from tests.examples import examples
 from tests.fakes import tokenizers
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def pieces(kind: str) -> dict[bytes, list[int]]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(data=st.data())
 def test_whatever_is_written_of_what_is_not_banned_holds_no_phrase(kind: str, data: st.DataObject) -> None:
     made = automaton(kind)
@@ -155,7 +156,7 @@ def test_whatever_is_written_of_what_is_not_banned_holds_no_phrase(kind: str, da
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(data=st.data())
 def test_nor_does_any_run_of_tokens(kind: str, data: st.DataObject) -> None:
     made, size = automaton(kind), len(vocabulary(kind))
@@ -169,7 +170,7 @@ def test_nor_does_any_run_of_tokens(kind: str, data: st.DataObject) -> None:
     assert written(decoded(kind, [token for token in answer if token < size])) == []
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(data=st.data())
 def test_exactly_the_tokens_that_complete_a_phrase_are_banned(data: st.DataObject) -> None:
     kind = "byte level"
@@ -191,7 +192,7 @@ def test_exactly_the_tokens_that_complete_a_phrase_are_banned(data: st.DataObjec
     assert banned(made, state) - known.unfinished == completing
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     st.lists(st.text("abcd ", min_size=1, max_size=9), min_size=1, max_size=6),
     st.text("abcd é-", max_size=60),
@@ -317,7 +318,7 @@ def test_a_tokenizer_that_is_not_known_is_refused(tokenizer: Any) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(st.text(max_size=40))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_the_vocabulary_reads_what_the_tokenizer_decodes(kind: str, text: str) -> None:
     tokens = [token for token in encode(kind, text) if token != KINDS[kind]().unk_token_id]
     form, pending = vocabulary(kind).read_all(tokens)

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from guards.engine import noise
 from guards.engine.wire import KINDS, REORDERINGS
+from tests.examples import examples
 
 HIDDEN = 24
 CHANGES = tuple(kind for kind in KINDS if kind not in REORDERINGS)
@@ -26,7 +27,7 @@ def test_every_kind_is_defined_once() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(cut=st.integers(1, 11), seed=st.integers(0, 2**63 - 1), dimensions=st.integers(0, HIDDEN + 5))
 def test_a_row_does_not_depend_on_its_chunk(kind: str, cut: int, seed: int, dimensions: int) -> None:
     base = rows(12)

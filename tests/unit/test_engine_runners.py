@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -15,6 +15,7 @@ from guards.engine import runner_v1, runner_v2
 from guards.engine.embedding import Corruptible
 from guards.engine.prompt import corrupted_positions
 from guards.engine.wire import CorruptionArgs
+from tests.examples import examples
 
 VOCABULARY, HIDDEN, BATCH = 97, 6, 64
 
@@ -185,7 +186,7 @@ def test_the_step_after_is_clean(runner: V1 | V2) -> None:
 
 
 @pytest.mark.parametrize("make", [V1, V2])
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(cuts=st.sets(st.integers(1, 29)), kind=st.sampled_from(["gaussian-first", "gaussian-random", "shuffle"]))
 def test_chunks_give_the_same_rows(make: type[V1 | V2], cuts: set[int], kind: str) -> None:
     asked = args(30, 3, 11, 17, 26, kind=kind)

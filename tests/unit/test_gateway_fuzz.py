@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 from hypothesis import HealthCheck, given
-from hypothesis import settings as budget
 from hypothesis import strategies as st
 
 from server.api.body import parse
@@ -19,6 +18,7 @@ from server.api.endpoint import Endpoint, Limits
 from server.api.messages import Messages
 from server.api.responses import Responses
 from server.errors import BadRequest
+from tests.examples import examples
 from tests.fakes.gateway import Wired, wired
 from tests.fakes.upstream import FakeUpstream, Received, Reply
 from tests.fakes.wire import GENERATING
@@ -104,7 +104,7 @@ async def gate(settings: Settings) -> AsyncIterator[Wired]:
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)
 @given(body=BODIES)
-@budget(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@examples(60, suppress_health_check=[HealthCheck.too_slow])
 def test_a_body_is_refused_by_name_or_can_be_read(endpoint: Endpoint, body: dict[str, Any]) -> None:
     body = parse(orjson.dumps(body), max_nesting=64)
     try:
@@ -140,9 +140,7 @@ def test_any_bytes_are_a_body_or_a_bad_request(raw: bytes) -> None:
 
 @pytest.mark.parametrize("path", [endpoint.path for endpoint in ENDPOINTS])
 @given(body=BODIES)
-@budget(
-    max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], deadline=None
-)
+@examples(40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 async def test_no_body_brings_the_gateway_down(
     gate: Wired, caplog: pytest.LogCaptureFixture, path: str, body: dict[str, Any]
 ) -> None:
