@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_st
 
@@ -37,7 +37,6 @@ from server.registry.serialisation import (
     source_from_bytes,
     source_to_bytes,
 )
-from tests.examples import examples
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 actions = st.lists(st.sampled_from(Action), max_size=2).map(tuple)
@@ -102,7 +101,7 @@ def test_source(source: Source) -> None:
     assert source_from_bytes(source_to_bytes(source)) == source
 
 
-@examples(40)
+@settings(max_examples=40)
 @given(scopes)
 def test_scope(scope: Scope) -> None:
     found = scope_from_bytes(scope_to_bytes(scope))
