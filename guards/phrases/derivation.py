@@ -78,8 +78,6 @@ def derive(source: Source, ordinary: tuple[str, ...]) -> Derived:
     if source.phrases is not None:
         phrases = _distinct(_given(source, background))
         met = _met(phrases, kept)
-    # The subject and its aliases come first.
-    phrases = phrases[:MOST_PHRASES]
     return Derived(phrases, associated, shingles, tuple(_warnings(phrases, met)))
 
 
@@ -167,11 +165,13 @@ def _first(matcher: Matcher, text: str) -> Hit | None:
 
 
 def _distinct(phrases: Iterable[Phrase]) -> tuple[Phrase, ...]:
-    """The first of those that are found in the same places, and none without a letter."""
+    """The first of those that are found in the same places, and none without a letter; not more than there may be."""
     found: dict[str, Phrase] = {}
     for phrase in phrases:
         if key := phrase_key(phrase.text):
             found.setdefault(key, phrase)
+        if len(found) == MOST_PHRASES:
+            break
     return tuple(found.values())
 
 

@@ -8,7 +8,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
 
 class Form(Enum):
@@ -44,7 +44,7 @@ _QUOTED: Final = (
     re.compile(r'["“”„«»]([^"“”„«»\n]{3,400})["“”»«]'),
     re.compile(r"(?<!\w)['‘](\w[^\n\"“”]{2,200}?)['’](?!\w)"),
 )
-_ADDRESS: Final = re.compile(r"\b(?:https?://|www\.)[^\s<>\"”]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_ADDRESS: Final = re.compile(r"\b(?:https?://|www\.)[^\s<>\"”]{1,300}|(?<![\w.+-])[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+")
 _MONTH: Final = (
     r"(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?"
     r"|Nov(?:ember)?|Dec(?:ember)?)\.?"
@@ -56,13 +56,14 @@ _DATE: Final = re.compile(
     r"|\d{1,4}([-/.])\d{1,2}\1\d{2,4})\b"
 )
 # What may stand between the groups of a telephone number or an account, and in front of it.
-_NUMBER: Final = re.compile(r"\+?\d[\d ()/.-]*\d|\d")
+_NUMBER: Final = re.compile(r"\+?\d[\d ()/.-]{0,38}\d|\d")
 _PARTICLES: Final = frozenset(
     {"of", "the", "de", "la", "le", "du", "di", "da", "dos", "del", "van", "von", "der", "den", "bin", "ibn", "al"}
 )
 # Not in the name of a person.
 _UNNAMED: Final = frozenset({"of", "the", "The"})
 _NAME_WORDS: Final = 5
+_RUN_WORDS: Final = 15
 _PART_LETTERS: Final = 5
 _ABBREVIATIONS: Final = frozenset({"dr", "mr", "mrs", "ms", "st", "prof", "jr", "sr", "mt", "no"})
 _SENTENCE_END: Final = re.compile(r"[.!?:;\n]")
@@ -121,36 +122,37 @@ def _free(found: Iterable[tuple[tuple[int, int], Form]], taken: list[Unit], text
 
 
 def _names(text: str, plain: Container[str]) -> Iterator[tuple[tuple[int, int], Form]]:
-    start = end = -1
+    run: list[re.Match[str]] = []
+    pending: list[re.Match[str]] = []
     for match in _WORD.finditer(text):
         word = match[0]
-        gap = text[end : match.start()] if end >= 0 else ""
-        joins = end >= 0 and _joins(gap, text[start:end])
-        capital = word[0].isupper() and not (_begins(text, match.start()) and not joins and word.lower() in plain)
-        if capital or (joins and word.isdecimal()):
+        last = (pending or run)[-1] if run else None
+        joins = last is not None and _joins(text[last.end() : match.start()], last[0])
+        begins = not joins and _begins(text, match.start())
+        if (word[0].isupper() and not (begins and word.lower() in plain)) or (joins and word.isdecimal()):
             if not joins:
-                if end >= 0:
-                    yield (start, end), Form.NAME
-                start = match.start()
-            end = match.end()
-        elif not (joins and word in _PARTICLES):
-            if end >= 0:
-                yield (start, end), Form.NAME
-            start = end = -1
-    if end >= 0:
-        yield (start, end), Form.NAME
+                yield from _run(run)
+                run = []
+            run += [*pending, match]
+            pending = []
+        elif joins and word in _PARTICLES:
+            # Part of the name only if a capital follows.
+            pending.append(match)
+        else:
+            yield from _run(run)
+            run, pending = [], []
+    yield from _run(run)
+
+
+def _run(words: Sequence[re.Match[str]]) -> Iterator[tuple[tuple[int, int], Form]]:
+    """The span of a name; a long run of capitals is a heading, or how somebody writes."""
+    if 0 < len(words) <= _RUN_WORDS:
+        yield (words[0].start(), words[-1].end()), Form.NAME
 
 
 def _joins(gap: str, before: str) -> bool:
-    """Whether a word behind ``gap`` belongs to the run ``before``: blanks, particles, hyphens, initials' dots."""
-    if "\n" in gap:
-        return False
-    bare = gap.strip()
-    if not bare:
-        return True
-    if bare.startswith("."):
-        return bare == "." and _is_abbreviation(_WORD.findall(before)[-1])
-    return bare in {"-", "&", "’", "'"} or all(word in _PARTICLES for word in bare.split())
+    """Whether ``gap`` keeps a word in the run that ends with ``before``: a blank, a hyphen, an initial's dot."""
+    return gap in {" ", "-", " & ", "’", "'"} or (gap in {". ", "."} and _is_abbreviation(before))
 
 
 def _begins(text: str, start: int) -> bool:

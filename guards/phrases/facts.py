@@ -38,11 +38,13 @@ def facts(text: str, parts: Sequence[Unit], background: Passages) -> Iterator[st
     words = [words_of(text[part.start : part.end]) for part in parts]
     things = [index for index, part in enumerate(parts) if _is_thing(part, words[index])]
     free = 0
-    for last in things:
-        for first in (last, *reversed([index for index in things if free <= index < last])):
+    for place, last in enumerate(things):
+        # A thing by itself, then with ever more of those before it.
+        for first in reversed(things[max(0, place - _WORDS) : place + 1]):
             span = parts[first : last + 1]
             inside = [word for of_part in words[first : last + 1] for word in of_part]
-            if first < last and (len(inside) > _WORDS or any(part.begins for part in span[1:])):
+            far = len(inside) > _WORDS or any(part.begins for part in span[1:])
+            if first < free or (first < last and far):
                 break
             said = text[span[0].start : span[-1].end]
             if _says_something(span, words[first : last + 1]) and _is_innocent(said, inside, background):

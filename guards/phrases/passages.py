@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from guards.phrases.pieces import LONG
 from guards.phrases.shingles import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+_REMEMBERED: Final = 16_384
 
 
 class Passages:
@@ -20,6 +22,8 @@ class Passages:
         self._count = len(folded)
         self._letters = "\n".join("".join(words) for words in folded)
         self._forms = "\n".join(f" {' '.join(words)} " for words in folded)
+        # A phrase is looked up when it is considered and again when it is taken.
+        self._counted = functools.lru_cache(maxsize=_REMEMBERED)(self._lines_with)
 
     def __len__(self) -> int:
         return self._count
@@ -27,7 +31,10 @@ class Passages:
     def count(self, words: Sequence[str]) -> int:
         """How many of the texts contain a phrase, given by its folded words."""
         letters = "".join(words)
-        text, sought = (self._letters, letters) if len(letters) >= LONG else (self._forms, f" {' '.join(words)} ")
+        return self._counted(letters) if len(letters) >= LONG else self._counted(f" {' '.join(words)} ")
+
+    def _lines_with(self, sought: str) -> int:
+        text = self._forms if sought.startswith(" ") else self._letters
         found, place = 0, text.find(sought)
         while place >= 0:
             found += 1
