@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _LAST: Final = "\U0010ffff"
 _MOST_IDS: Final = 4_000_000
-"""Token ids in the tables that an automaton keeps: 16 MB."""
+"""Token ids in the tables that an automaton keeps: 32 MB."""
 
 
 class State(NamedTuple):
@@ -82,6 +82,7 @@ class Automaton:
         short = [one for one in args.forbidden if len(one.letters) < LONG]
         self._phrases = sorted((one.letters, one.telling) for one in long)
         self._shortest_telling = min((one.telling for one in long), default=0)
+        self._longest = max((len(letters) for letters, _ in self._phrases), default=0)
         self._long = Patterns(_least(one.letters[: one.telling] for one in long))
         self._short = Patterns(BLANK + text for one in short for text in (one.form, BLANK.join(one.letters)))
         self._tables: dict[State, Ids] = {}
@@ -97,7 +98,7 @@ class Automaton:
     def start(self, prompt: Sequence[int]) -> State:
         """The state behind a prompt: of its end, back to the last special token."""
         vocabulary = self._vocabulary
-        enough = max((len(letters) for letters, _ in self._phrases), default=0) + self._short.longest
+        enough = self._longest + self._short.longest
         first, found = len(prompt), 0
         while first > 0 and found < enough and not self._hidden(prompt[first - 1]):
             first -= 1
@@ -153,10 +154,9 @@ class Automaton:
     def _going_on(self, letters: str) -> frozenset[str]:
         if not self._phrases:
             return frozenset()
-        longest = max(len(phrase) for phrase, _ in self._phrases)
         return frozenset(
             phrase[length]
-            for length in range(self._shortest_telling, min(len(letters), longest) + 1)
+            for length in range(self._shortest_telling, min(len(letters), self._longest) + 1)
             for phrase, telling in self._phrases_beginning(letters[-length:])
             if telling <= length < len(phrase)
         )
@@ -185,7 +185,7 @@ class Automaton:
         ]
         if state.pending:
             going_on = vocabulary.continuations(state.pending)
-            found.append(np.asarray([token for token, form in going_on if self._completes(state, form)], np.int32))
+            found.append(np.asarray([token for token, form in going_on if self._completes(state, form)], np.int64))
         return _union(found)
 
     def _completing_long(self, begun: str) -> Ids:
@@ -232,4 +232,4 @@ def _least(texts: Iterable[str]) -> list[str]:
 
 
 def _union(found: list[Ids]) -> Ids:
-    return np.unique(np.concatenate(found)) if found else np.empty(0, dtype=np.int32)
+    return np.unique(np.concatenate(found)) if found else np.empty(0, dtype=np.int64)

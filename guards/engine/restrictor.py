@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict, defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from guards.engine.automaton import State
     from guards.engine.restriction import RestrictionArgs
-    from guards.engine.vocabulary import Vocabulary
+    from guards.engine.vocabulary import Ids, Vocabulary
 
 _log = logging.getLogger("vllm.unremember")
 
@@ -32,6 +32,7 @@ MAX_PHRASES: Final = 500_000
 """Most phrases in the automata that are kept for later requests."""
 
 _NEVER: Final = float("-inf")
+_NONE: Final = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +43,14 @@ class Phrases:
     penalty: float
     bias: torch.Tensor
     """What is added to every logit whatever the state, float32 [size of the logits]."""
+
+
+class Ask(NamedTuple):
+    """What is banned in one row of a batch, besides what always is."""
+
+    row: int
+    banned: Ids
+    softened: Ids
 
 
 class Row:
@@ -100,6 +109,7 @@ class Restrictor:
         self._key = key
         self._width = width
         self._device = device
+        self._ban = self._ban_one_by_one if device.type == "cpu" else self._ban_together
         self._kept: OrderedDict[tuple[str, float], Phrases] = OrderedDict()
 
     def row(self, params: Any, prompt: Sequence[int]) -> Row | None:
@@ -125,36 +135,39 @@ class Restrictor:
     @torch.inference_mode()
     def restrict(self, logits: torch.Tensor, rows: Mapping[int, Row]) -> None:
         """Ban in ``logits``, float32 [rows, width], what each row must not write next. Keys are indices of rows."""
-        alike: defaultdict[Phrases, list[int]] = defaultdict(list)
+        asked: defaultdict[Phrases, list[Ask]] = defaultdict(list)
         for index, row in rows.items():
-            if row.phrases is not None and row.known:
-                alike[row.phrases].append(index)
-            else:
+            if row.phrases is None or row.state is None or not row.known:
                 logits[index].fill_(_NEVER)
-        for phrases, indices in alike.items():
-            chosen = self._tensor(indices)
-            logits.index_copy_(0, chosen, logits.index_select(0, chosen).add_(phrases.bias))
-        self._ban(logits, {index: rows[index] for indices in alike.values() for index in indices})
+                continue
+            automaton = row.phrases.automaton
+            begun = automaton.softened[1] if row.phrases.penalty and automaton.at_word_start(row.state) else _NONE
+            asked[row.phrases].append(Ask(index, automaton.banned(row.state), begun))
+        for phrases, asks in asked.items():
+            self._ban(logits, phrases, asks)
         self._keep_an_end(logits, {index: row for index, row in rows.items() if row.constrained or not row.known})
 
-    def _ban(self, logits: torch.Tensor, rows: Mapping[int, Row]) -> None:
-        """What depends on the state of each row."""
-        places: list[tuple[int, float, Any]] = []
-        for index, row in rows.items():
-            assert row.phrases is not None
-            assert row.state is not None
-            automaton = row.phrases.automaton
-            places.append((index, _NEVER, automaton.banned(row.state)))
-            if row.phrases.penalty and automaton.at_word_start(row.state):
-                places.append((index, -row.phrases.penalty, automaton.softened[1]))
-        places = [place for place in places if len(place[2])]
-        if not places:
-            return
-        sizes = [len(tokens) for _, _, tokens in places]
-        at = np.repeat([index for index, _, _ in places], sizes)
-        tokens = np.concatenate([tokens for _, _, tokens in places]).astype(np.int64)
-        added = np.repeat(np.asarray([value for _, value, _ in places], dtype=np.float32), sizes)
-        logits.index_put_((self._tensor(at), self._tensor(tokens)), self._tensor(added), accumulate=True)
+    def _ban_one_by_one(self, logits: torch.Tensor, phrases: Phrases, asks: Sequence[Ask]) -> None:
+        """In place: on a CPU copying rows costs more than anything else here."""
+        for ask in asks:
+            row = logits[ask.row]
+            row.add_(phrases.bias)
+            row.index_fill_(0, torch.from_numpy(ask.banned), _NEVER)
+            if ask.softened.size:
+                row[torch.from_numpy(ask.softened)] -= phrases.penalty
+
+    def _ban_together(self, logits: torch.Tensor, phrases: Phrases, asks: Sequence[Ask]) -> None:
+        """In a few kernels for any number of rows: on a GPU every launch costs."""
+        chosen = [ask.row for ask in asks]
+        at = self._tensor(chosen)
+        logits.index_copy_(0, at, logits.index_select(0, at).add_(phrases.bias))
+        tokens = [ids for ask in asks for ids in (ask.banned, ask.softened)]
+        sizes = [len(ids) for ids in tokens]
+        rows = np.repeat(np.repeat(chosen, 2), sizes)
+        added = np.repeat(np.tile(np.asarray([_NEVER, -phrases.penalty], dtype=np.float32), len(asks)), sizes)
+        logits.index_put_(
+            (self._tensor(rows), self._tensor(np.concatenate(tokens))), self._tensor(added), accumulate=True
+        )
 
     def _keep_an_end(self, logits: torch.Tensor, rows: Mapping[int, Row]) -> None:
         """Where nothing is left to write, let the answer end, even where a grammar would have it go on."""
@@ -173,8 +186,8 @@ class Restrictor:
             return self._kept[name]
         automaton = Automaton(args, vocabulary)
         bias = torch.zeros(self._width, dtype=torch.float32)
-        bias[torch.from_numpy(automaton.softened[0].astype(np.int64))] = -args.penalty
-        bias[torch.from_numpy(automaton.always.astype(np.int64))] = _NEVER
+        bias[torch.from_numpy(automaton.softened[0])] = -args.penalty
+        bias[torch.from_numpy(automaton.always)] = _NEVER
         made = self._kept[name] = Phrases(automaton, args.penalty, bias.to(self._device))
         while len(self._kept) > 1 and sum(one.automaton.size for one in self._kept.values()) > MAX_PHRASES:
             self._kept.popitem(last=False)

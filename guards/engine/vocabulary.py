@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Ids = NDArray[np.int32]
+    Ids = NDArray[np.int64]
 
 BLANK: Final = " "
 
@@ -38,7 +38,7 @@ class Index:
     def __init__(self, entries: Iterable[tuple[str, int]]) -> None:
         ordered = sorted(entries)
         self._texts = [text for text, _ in ordered]
-        self._ids = np.fromiter((token for _, token in ordered), dtype=np.int32, count=len(ordered))
+        self._ids = np.fromiter((token for _, token in ordered), dtype=np.int64, count=len(ordered))
 
     def beginning(self, prefix: str) -> Ids:
         """The tokens whose text begins so."""
@@ -121,11 +121,11 @@ class Vocabulary:
     def breaking(self, pending: bytes) -> Ids:
         """The tokens that would make an invalid run of byte tokens, whose letters a client would not see."""
         if not self.by_pieces:
-            return np.empty(0, dtype=np.int32)
+            return np.empty(0, dtype=np.int64)
         if not pending:
-            return np.asarray(self._broken, dtype=np.int32)
+            return np.asarray(self._broken, dtype=np.int64)
         going_on = {token for token, _ in self.continuations(pending)} | self.special
-        return np.asarray([token for token in range(len(self)) if token not in going_on], dtype=np.int32)
+        return np.asarray([token for token in range(len(self)) if token not in going_on], dtype=np.int64)
 
 
 def read_vocabulary(tokenizer: Any) -> Vocabulary:

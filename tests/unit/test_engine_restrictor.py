@@ -44,9 +44,13 @@ def width() -> int:
     return len(vocabulary()) + PADDING
 
 
-@pytest.fixture
-def made() -> Restrictor:
-    return Restrictor(vocabulary(), KEY, width=width(), device=torch.device("cpu"))
+@pytest.fixture(params=["one by one", "together"])
+def made(request: pytest.FixtureRequest) -> Restrictor:
+    """As on a CPU, and as on a GPU."""
+    found = Restrictor(vocabulary(), KEY, width=width(), device=torch.device("cpu"))
+    if request.param == "together":
+        found._ban = found._ban_together
+    return found
 
 
 def encode(text: str) -> list[int]:
