@@ -359,6 +359,7 @@ class StatusReply(Reply):
     upstream: UpstreamReply
     corruption_profiles: list[ProfileReply]
     decisions_dropped: int
+    phrase_hits_dropped: int
 
 
 def _expected(in_scope: bool) -> str:

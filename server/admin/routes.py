@@ -181,6 +181,7 @@ def create_admin_router(
                 for profile in await registry.corruption_profiles()
             ],
             decisions_dropped=decisions.dropped,
+            phrase_hits_dropped=hits.dropped,
         )
 
     @router.post("/pause", summary="Pause or resume all enforcement")

@@ -470,6 +470,7 @@ async def test_status(client: httpx.AsyncClient) -> None:
         "upstream": {"corrupt": True, "restrict": True, "reasons": {}},
         "corruption_profiles": [],
         "decisions_dropped": 0,
+        "phrase_hits_dropped": 0,
     }
 
 
