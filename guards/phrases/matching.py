@@ -89,6 +89,7 @@ class PhraseSet:
             [min(_telling(letters, phrase) for _, phrase in long[letters]) for letters in spelt],
         )
         self._shorts = ShortPhrases(short) if short else None
+        self._letters = "\0".join([*spelt, *("".join(words) for words in short)])
         self._shingles = Shingles(shingles) if shingles and any(map(len, shingles.values())) else None
         longest = max(map(len, spelt), default=0)
         self._reach = max(2 * longest + most_edits(longest), _LEAST_REACH)
@@ -96,6 +97,12 @@ class PhraseSet:
     def __len__(self) -> int:
         """Phrases and shingles: what has no letters is none."""
         return self._size + (len(self._shingles) if self._shingles else 0)
+
+    def may_meet(self, letters: str) -> bool:
+        """Whether a token of these letters can be a part of a phrase spelt right, or hold one. Quick."""
+        return (
+            self._shingles is not None or letters in self._letters or any(True for _ in self._beginnings.spelt(letters))
+        )
 
     def matcher(self, *, before: str = "", ignore: Container[tuple[str, str]] = ()) -> Matcher:
         """Look for the phrases in a new stream.

@@ -63,8 +63,16 @@ class Watch:
         return tuple(phrases.matcher(before=before[-_BEFORE:], ignore=self) for phrases in self._sets if len(phrases))
 
     def forbids(self, text: str, before: str) -> bool:
-        """Whether ``text`` after ``before`` may not be shown."""
-        return any(matcher.feed(text) or matcher.finish() for matcher in self.matchers(before))
+        """Whether ``text``, a token's, after ``before`` may not be shown."""
+        letters = "".join(fold(character) for character in text).replace(" ", "")
+        if not letters:
+            return False
+        return any(
+            matcher.feed(text) or matcher.finish()
+            for phrases in self._sets
+            if len(phrases) and phrases.may_meet(letters)
+            for matcher in (phrases.matcher(before=before[-_BEFORE:], ignore=self),)
+        )
 
     def restrictions(self, request_ids: Sequence[str]) -> tuple[list[Phrase], list[str]]:
         """Phrases, and words that go with them, to keep the engine from in the name of some requests."""
