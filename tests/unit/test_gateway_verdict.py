@@ -11,8 +11,10 @@ import pytest
 from guards.errors import CannotDecide, Overloaded
 from guards.scope import Action, Mode
 from server.api import sampling
+from tests.fakes.clients import asked
 from tests.fakes.gateway import KEY, NEEDLE, Wired, settled, wired
-from tests.fakes.upstream import MODEL, FakeUpstream, Reply
+from tests.fakes.upstream import FakeUpstream, Reply
+from tests.fakes.wire import GENERATING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,11 +47,12 @@ async def until(condition: Any) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", GENERATING)
 async def test_the_request_is_forwarded_at_once_and_the_answer_held(
-    gate: Wired, upstream: FakeUpstream, stream: bool
+    gate: Wired, upstream: FakeUpstream, path: str, stream: bool
 ) -> None:
     gate.detector.gate = asyncio.Event()
-    asking = asyncio.create_task(gate.chat(stream=stream))
+    asking = asyncio.create_task(gate.post(path, asked(path, stream=stream)))
     await until(lambda: upstream.generated())
     await settled()
     assert not asking.done()
@@ -90,12 +93,13 @@ async def test_the_abort_reaches_an_upstream_that_still_works(gate: Wired, upstr
 
 @pytest.mark.parametrize("flagged", [False, True])
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", GENERATING)
 async def test_a_client_that_leaves_aborts_the_upstream_request(
-    gate: Wired, upstream: FakeUpstream, flagged: bool, stream: bool
+    gate: Wired, upstream: FakeUpstream, path: str, flagged: bool, stream: bool
 ) -> None:
     upstream.gate = asyncio.Event()
     gate.detector.gate = asyncio.Event()
-    asking = asyncio.create_task(gate.chat(ASKED if flagged else "hi", stream=stream, max_tokens=5))
+    asking = asyncio.create_task(gate.post(path, asked(path, ASKED if flagged else "hi", stream=stream)))
     await until(lambda: upstream.generated())
     gate.detector.gate.set()
     await until(lambda: len(upstream.generated()) == (2 if flagged else 1))
@@ -144,11 +148,14 @@ async def test_an_upstream_that_breaks_off_cuts_the_stream(gate: Wired, upstream
 
 
 @pytest.mark.parametrize("error", [CannotDecide("x"), Overloaded("x"), RuntimeError("boom")])
-async def test_without_a_verdict_it_fails_closed(gate: Wired, upstream: FakeUpstream, error: Exception) -> None:
+@pytest.mark.parametrize("path", GENERATING)
+async def test_without_a_verdict_it_fails_closed(
+    gate: Wired, upstream: FakeUpstream, path: str, error: Exception
+) -> None:
     upstream.gate = asyncio.Event()
     gate.detector.gate = asyncio.Event()
     gate.detector.error = error
-    asking = asyncio.create_task(gate.chat())
+    asking = asyncio.create_task(gate.post(path, asked(path)))
     await until(lambda: upstream.generated())
     gate.detector.gate.set()
     response = await asking
@@ -247,16 +254,14 @@ async def test_a_request_without_a_known_key_goes_nowhere(gate: Wired, upstream:
 
 
 @pytest.mark.parametrize("field", sorted(sampling.REFUSED))
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+@pytest.mark.parametrize("path", GENERATING)
 async def test_a_refused_field_is_refused_alike_whatever_the_prompt(
     gate: Wired, upstream: FakeUpstream, path: str, field: str
 ) -> None:
     answers = set()
     for text in ("hi", ASKED):
         for value in (True, None, [1], "x"):
-            body = {"model": MODEL, field: value}
-            body |= {"messages": [{"role": "user", "content": text}]} if "chat" in path else {"prompt": text}
-            response = await gate.post(path, body)
+            response = await gate.post(path, asked(path, text) | {field: value})
             answers.add((response.status, await response.read()))
     ((status, answer),) = answers
     assert status == 400
@@ -280,13 +285,16 @@ async def test_an_upstream_that_cannot_be_reached_is_a_503(gate: Wired, upstream
 
 
 @pytest.mark.parametrize("how", ["shadow", "paused"])
-async def test_in_shadow_and_when_paused_not_a_byte_is_changed(gate: Wired, upstream: FakeUpstream, how: str) -> None:
+@pytest.mark.parametrize("path", GENERATING)
+async def test_in_shadow_and_when_paused_not_a_byte_is_changed(
+    gate: Wired, upstream: FakeUpstream, path: str, how: str
+) -> None:
     if how == "shadow":
         gate.detector.mode = Mode.SHADOW
     else:
         gate.paused[0] = True
     upstream.sent.clear()
-    response = await gate.chat(ASKED, stream=True)
+    response = await gate.post(path, asked(path, ASKED, stream=True))
     assert await response.read() == bytes(upstream.sent)
     decision = gate.decisions[-1]
     assert decision.outcome == "passed"
