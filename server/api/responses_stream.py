@@ -55,8 +55,11 @@ class _Story:
 
     def tell(self, raw: bytes) -> None:
         """One more event."""
+        name = name_of(raw)
+        if not name:
+            return
         self.events += 1
-        name, event = name_of(raw), data_of(raw)
+        event = data_of(raw)
         if name == _ADDED:
             self.open = _Open(event["item"]["type"], event["item"].get("id") or "")
         elif name == _DONE:
@@ -103,7 +106,7 @@ class ResponseEvents(AnswerStream):
 
     def read(self, raw: bytes) -> Event:
         name = name_of(raw)
-        event = data_of(raw)
+        event = data_of(raw) if name else {}
         if name in _FAILURES or "error" in event:
             return Event(raw, failed=True)
         if name == "response.created":

@@ -90,6 +90,12 @@ REASONING_EVENTS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.parametrize("stream", [ResponseEvents(), MessageEvents()])
+def test_a_comment_in_a_stream_passes(stream: AnswerStream) -> None:
+    assert stream.read(b": keep-alive").raw == b": keep-alive"
+    stream.left(b": keep-alive")
+
+
 class TestResponses:
     def test_what_is_said_again_is_not_read_again(self) -> None:
         stream = ResponseEvents()
