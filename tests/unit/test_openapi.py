@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -53,6 +54,7 @@ ENDPOINTS = all_endpoints()
 each_endpoint = pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)
 
 
+@functools.cache
 def application() -> FastAPI:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     nothing: Any = None
