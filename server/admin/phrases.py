@@ -21,7 +21,7 @@ class PhraseUse(Reply):
     hits_unflagged: int = Field(
         description="Withheld from answers to prompts that nothing flagged: innocent, or missed by detection"
     )
-    seen: int = Field(description="Met and left alone: a name where nothing was flagged, or supplied by the client")
+    seen: int = Field(description="Met and left alone: a name that the client's own request says")
     last_at: datetime | None
 
     @classmethod

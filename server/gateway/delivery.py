@@ -129,8 +129,10 @@ class Delivery:
             await self._continue(line, min(line.cut), call.upstream, closes=choices == 1)
         if rolled_back and choices > 1:
             await self._recount([line.text(choice) for choice in range(choices)], call.upstream)
-        rest = [self._corrected(raw) for raw in line.finish()]
-        await self._exchange.finish(join(rest) + splitter.rest())
+        # What an upstream does not end with a blank line is read like any other event.
+        last = line.take(splitter.rest()) if splitter.rest() else []
+        await self._exchange.finish(join([self._corrected(raw) for raw in (*last, *line.finish())]))
+        self._leave_alone([line.text(choice) for choice in range(choices)])
 
     async def _continue(self, line: Line, choice: int, upstream: Upstream, *, closes: bool) -> None:
         """Go on with a choice from what of it is out, restricted; or end it."""
@@ -193,6 +195,7 @@ class Delivery:
             begun = before.setdefault(choice, self._endpoint.begun(self._client, choice))
             return self._watch.forbids(token, begun + tokens)
 
+        self._leave_alone(piece.text for piece in answer.pieces() if piece.channel == TEXT)
         return answer.strike(forbidden, self._limit)
 
     async def _regenerated(self, answer: Answer, choice: int, met: Met | None, upstream: Upstream) -> Answer:
@@ -231,6 +234,11 @@ class Delivery:
         """Whether a choice may be tried again. Without restriction it would only meet the phrase again."""
         self._tried[choice] = self._tried.get(choice, 0) + 1
         return self._tried[choice] <= self._attempts and self._pool.restrictable(self._sent["model"])
+
+    def _leave_alone(self, texts: Iterable[str]) -> None:
+        """Note the names that stand in an answer because the client's own request says them."""
+        for text in texts if self._progress.plan.watched else ():
+            self._progress.left_alone += self._watch.names(text)
 
     def _meet(self, met: Met) -> None:
         self._progress.met.append(met.hit)

@@ -34,6 +34,8 @@ class Progress:
     plan: Plan = field(default_factory=Plan)
     met: list[Hit] = field(default_factory=list)
     """Phrases that its answer met, each of which was rolled back."""
+    left_alone: list[Hit] = field(default_factory=list)
+    """Names in its answer that the client's own request says."""
     sent: float = 0.0
     """When the request went upstream; 0 if it did not."""
     verdict: float = 0.0
@@ -87,12 +89,13 @@ class Recorder:
         self._telemetry.request(endpoint, progress.outcome)
         if not progress.admitted:
             return
-        for met in progress.met:
+        for met, acted in [*((hit, True) for hit in progress.met), *((hit, False) for hit in progress.left_alone)]:
             request_id = scope_of(met.owner)
             flagged = request_id in progress.plan.watched
-            self._telemetry.met(met.phrase.kind.value, flagged=flagged)
+            if acted:
+                self._telemetry.met(met.phrase.kind.value, flagged=flagged)
             if self._hits is not None:
-                self._hits.count(request_id, met.phrase.text, flagged=flagged, acted=True)
+                self._hits.count(request_id, met.phrase.text, flagged=flagged, acted=acted)
         if progress.ready:
             self._telemetry.upstream(endpoint, progress.upstream)
             self._telemetry.overhead(endpoint, now - progress.began - progress.upstream)

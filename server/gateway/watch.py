@@ -40,8 +40,8 @@ class Watch:
     ) -> None:
         self._watchlist = watchlist
         self._near = near
-        names = watchlist.names(near) if near else None
-        self._sets: tuple[PhraseSet, ...] = watchlist.facts() + ((names,) if names else ())
+        self._names = watchlist.names(near) if near else None
+        self._sets: tuple[PhraseSet, ...] = watchlist.facts() + ((self._names,) if self._names else ())
         self._own = own
         self._enumerated = enumerated
         self._context = context
@@ -57,6 +57,10 @@ class Watch:
         if self._stated is None:
             self._stated = self._find_stated()
         return key in self._stated
+
+    def names(self, text: str) -> list[Hit]:
+        """The names in a whole text, whether they may stand there or not."""
+        return self._names.find(text) if self._names else []
 
     def matchers(self, before: str = "") -> tuple[Matcher, ...]:
         """Matchers for one text that goes on from ``before``."""
