@@ -88,12 +88,13 @@ class FakeDetector:
         if self.error is not None:
             raise self.error
         if self.found:
-            return [self._detection(name, hits, segments) for name, hits in self.found.items()]
+            return [self.detection(name, hits, segments) for name, hits in self.found.items()]
         asking = [index for index, one in enumerate(segments) if one.role is Role.ASKS and NEEDLE in one.text]
         named = NEEDLE if self.spans else ""
-        return [self._detection("fr_1", dict.fromkeys(asking, named), segments)] if asking else []
+        return [self.detection("fr_1", dict.fromkeys(asking, named), segments)] if asking else []
 
-    def _detection(self, request_id: str, hits: dict[int, str], segments: Sequence[Segment]) -> Detection:
+    def detection(self, request_id: str, hits: dict[int, str], segments: Sequence[Segment]) -> Detection:
+        """Segments that a request flags, with the name found in each."""
         return Detection(
             request_id=request_id,
             version=1,
@@ -198,11 +199,12 @@ async def wired(
     *,
     renderer: Renderer | None = None,
     proves: bool = True,
+    detector: FakeDetector | None = None,
 ) -> AsyncIterator[Wired]:
     """A gateway in front of the upstreams, proven and ready."""
     urls = [upstream_url] if isinstance(upstream_url, str) else list(upstream_url)
     telemetry = Telemetry()
-    detector = FakeDetector()
+    detector = detector or FakeDetector()
     decisions = DecisionList()
     watchlist = Watchlist()
     meaning = Meaning(FakeMeanings(), BACKGROUND, alpha=0.2, confidence=0.9)

@@ -62,6 +62,8 @@ class FakeUpstream:
     """Asked first; what it gives back is the answer."""
     gate: asyncio.Event | None = None
     """If set, answers of generating routes wait for it."""
+    before: Callable[[], Awaitable[None]] | None = None
+    """Awaited before each answer of a generating route."""
     between: Callable[[int], Awaitable[None]] | None = None
     """Awaited before each chunk of a stream."""
     received: list[Received] = field(default_factory=list)
@@ -72,6 +74,8 @@ class FakeUpstream:
     record: bool = True
     url: str = ""
     connections: int = 0
+    open: int = 0
+    """Connections that are open now."""
 
     _server: asyncio.Server | None = None
 
@@ -251,8 +255,10 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
         self._upstream.connections += 1
+        self._upstream.open += 1
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._upstream.open -= 1
         if self._task is not None and not self._task.done():
             self._upstream.aborted += 1
             self._task.cancel()
@@ -274,7 +280,8 @@ class _Connection(asyncio.Protocol):
             upstream.received.append(request)
         reply = upstream.reply(request)
         generating = request.path in GENERATING
-        if generating and (upstream.gate is not None or (reply.chunks is not None and upstream.between is not None)):
+        waits = upstream.gate is not None or upstream.before is not None
+        if generating and (waits or (reply.chunks is not None and upstream.between is not None)):
             self._task = asyncio.create_task(self._slowly(reply, upstream))
         else:
             self._write_all(reply, record=generating)
@@ -300,6 +307,8 @@ class _Connection(asyncio.Protocol):
         assert self._transport is not None
         if upstream.gate is not None:
             await upstream.gate.wait()
+        if upstream.before is not None:
+            await upstream.before()
         if reply.chunks is None:
             self._write_all(reply, record=True)
             return
@@ -312,7 +321,8 @@ class _Connection(asyncio.Protocol):
                 self._transport.abort()
                 return
             self._transport.write(_framed(chunk))
-            upstream.sent += chunk
+            if upstream.record:
+                upstream.sent += chunk
         self._transport.write(b"0\r\n\r\n")
 
 

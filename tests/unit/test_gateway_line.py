@@ -14,7 +14,7 @@ from guards.watch.watchlist import Watchlist
 from server.api.chunks import CHAT, Chunks
 from server.gateway.line import Line
 from server.gateway.watch import Watch
-from tests.unit.test_gateway_watch import scope
+from tests.fakes.scopes import scope
 
 PHRASES = ("the vault opens with swordfish", "Rowling", "Ron", "4 Privet Drive")
 WATCHLIST = Watchlist()

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from guards.phrases.phrase import Phrase, PhraseClass
-from guards.scope import Action, Context, Extent, Items, Kind, Mode, Policy, Scope, Statement, Threshold
+from guards.phrases.phrase import PhraseClass
+from guards.scope import Action, Context, Items, Mode, Statement
 from tests.fakes.clients import alternatives, asked, begun, called, formatted, reason, scored, told, tooled, usage
 from tests.fakes.gateway import BACKGROUND, Wired, settled, wired
+from tests.fakes.scopes import scope
 from tests.fakes.script import Script
 from tests.fakes.upstream import FakeUpstream
 from tests.fakes.wire import CHAT, COMPLETIONS, GENERATING, MESSAGES, RESPONSES, as_asked
@@ -24,30 +25,6 @@ if TYPE_CHECKING:
 
 FACT = "the vault opens with swordfish"
 STORY = "Once upon a time the vault opens with swordfish and nobody knew. The end"
-
-
-def scope(*phrases: tuple[str, PhraseClass], context: Context = Context.SUPPLIED, mode: Mode = Mode.ENFORCE) -> Scope:
-    nothing = Items((), np.empty((0, 4), dtype=np.float32))
-    threshold = Threshold(0.5, 0.001, 0.95, 1000)
-    return Scope(
-        request_id="fr_1",
-        version=1,
-        subject="x",
-        kind=Kind.RECORD,
-        extent=Extent.KNOWLEDGE,
-        mode=mode,
-        policy=Policy((Action.DECLINE,), (), context),
-        aliases=(),
-        forget=nothing,
-        retain=nothing,
-        high=threshold,
-        low=threshold,
-        encoder="e",
-        phrases=tuple(
-            Phrase(text, kind, telling=len([each for each in text if each.isalnum()]) * 3 // 5)
-            for text, kind in phrases
-        ),
-    )
 
 
 FACTS = scope((FACT, PhraseClass.FACT))
