@@ -11,12 +11,20 @@ import orjson
 from guards.act.decline import Form
 from guards.plan import Role, Segment
 from server.api import fields as f
-from server.api import sampling
 from server.api.chat import ChatCompletions
 from server.api.endpoint import NO_TEXTS, Endpoint, Limits, check_length, constrains, enumerated_in
 from server.api.fields import FieldRules
 from server.api.messages_answer import Message, MessageEvents
-from server.api.messages_prompt import as_chat
+from server.api.messages_fields import (
+    ALLOWED,
+    BLOCK_FIELDS,
+    BLOCKS,
+    REFUSED,
+    RESULT_FIELDS,
+    RESULTS,
+    check_tool,
+)
+from server.api.messages_prompt import as_chat, continuing
 from server.api.reading import Parts, check_template_kwargs, read_template_kwargs, read_tools, speaks
 from server.api.usage import MessageUsage
 from server.errors import BadRequest
@@ -31,92 +39,10 @@ if TYPE_CHECKING:
     from server.api.usage import Usage
     from server.errors import ApiError
 
-_NO_TOOLS: Final = "the server runs no tools itself"
-COUNTED: Final = {
-    # What a count of tokens is asked by
-    "cache_control": f.OBJECT,
-    "chat_template_kwargs": f.SCALARS_BY_NAME,
-    "context_management": f.OBJECT,
-    "messages": f.OBJECTS,
-    "model": f.STRING,
-    "output_config": f.OBJECT,
-    "speed": f.STRING,
-    "system": f.STRING_OR_LIST,
-    "thinking": f.OBJECT,
-    "tool_choice": f.OBJECT,
-    "tools": f.OBJECTS,
-}
-_ALLOWED: Final = COUNTED | {
-    # Anthropic
-    "inference_geo": f.STRING,
-    "max_tokens": f.INTEGER,
-    "metadata": f.OBJECT,
-    "service_tier": f.STRING,
-    "stop_sequences": f.STRINGS,
-    "stream": f.BOOLEAN,
-    "temperature": f.NUMBER,
-    "top_k": f.INTEGER,
-    "top_p": f.NUMBER,
-    # vLLM
-    "cache_salt": f.STRING,
-    "watermarking": f.BOOLEAN,
-}
-REFUSED: Final = sampling.REFUSED | {
-    "chat_template": f.TEMPLATE,
-    "container": _NO_TOOLS,
-    "mcp_servers": _NO_TOOLS,
-    "media_io_kwargs": f.OPAQUE,
-    "mm_processor_kwargs": f.OPAQUE,
-}
-# What a chat has by the same name, and what the gateway adds to a request.
-_SAMPLED: Final = (
-    "cache_salt",
-    "max_tokens",
-    "stream",
-    "temperature",
-    "top_k",
-    "top_p",
-    "vllm_xargs",
-    "watermarking",
-)
-_COUNTING: Final = ("model", "messages", "output_config", "system", "thinking", "tools", "chat_template_kwargs")
-
-# Kinds of blocks: the field that holds a text, and the others.
-_BLOCKS: Final = {
-    "text": "text",
-    "thinking": "thinking",
-    "tool_addition": "",
-    "tool_removal": "",
-    "tool_result": "",
-    "tool_use": "",
-}
-_BLOCK_FIELDS: Final = {
-    "text": {"cache_control": f.OBJECT, "citations": f.LIST},
-    "thinking": {"signature": f.STRING},
-    "tool_addition": {"cache_control": f.OBJECT, "tool": f.OBJECT},
-    "tool_removal": {"cache_control": f.OBJECT, "tool": f.OBJECT},
-    "tool_result": {
-        "cache_control": f.OBJECT,
-        "content": f.STRING_OR_LIST,
-        "is_error": f.BOOLEAN,
-        "tool_use_id": f.STRING,
-        "toolset_name": f.STRING,
-    },
-    "tool_use": {
-        "cache_control": f.OBJECT,
-        "caller": f.OBJECT,
-        "id": f.STRING,
-        "input": f.OBJECT,
-        "name": f.STRING,
-        "toolset_name": f.STRING,
-    },
-}
-_RESULTS: Final = {"text": "text", "tool_reference": ""}
-_RESULT_FIELDS: Final = {
-    "text": {"cache_control": f.OBJECT, "citations": f.LIST},
-    "tool_reference": {"cache_control": f.OBJECT, "name": f.STRING, "tool_name": f.STRING},
-}
+# Roles of the messages in which a block may stand, where not in any.
 _PLACES: Final = {"tool_result": "user", "tool_addition": "system", "tool_removal": "system"}
+_COUNTING: Final = ("model", "messages", "output_config", "system", "thinking", "tools", "chat_template_kwargs")
+_LEAST_BUDGET: Final = 1024
 _SUPPLYING_ROLES: Final = frozenset({"assistant", "system"})
 
 
@@ -128,7 +54,7 @@ class Messages(Endpoint):
 
     def __init__(self, limits: Limits) -> None:
         extra = limits.extra_fields
-        self.rules = FieldRules(_ALLOWED, REFUSED, extra=extra)
+        self.rules = FieldRules(ALLOWED, REFUSED, extra=extra)
         self._message_rules = FieldRules(
             {"content": f.STRING_OR_LIST, "role": f.STRING},
             {"prompt_embeds": f.OPAQUE},
@@ -136,9 +62,9 @@ class Messages(Endpoint):
             prefix="messages.",
         )
         parts = partial(Parts, extra=extra, prefix="messages.content.", limit=limits.max_messages)
-        self._blocks = parts(_BLOCKS, _BLOCK_FIELDS)
-        self._results = parts(_RESULTS, _RESULT_FIELDS)
-        self._told = parts({"text": "text"}, _BLOCK_FIELDS)
+        self._blocks = parts(BLOCKS, BLOCK_FIELDS)
+        self._results = parts(RESULTS, RESULT_FIELDS)
+        self._told = parts({"text": "text"}, BLOCK_FIELDS)
         self._max_messages = limits.max_messages
         self._chat = ChatCompletions(limits)
 
@@ -169,7 +95,7 @@ class Messages(Endpoint):
         for index, message in enumerate(messages):
             self._check_message(message, f"messages[{index}]")
         for index, tool in enumerate(body.get("tools") or ()):
-            _check_tool(tool, f"tools[{index}]")
+            check_tool(tool, f"tools[{index}]")
         check_template_kwargs(body)
 
     def _check_message(self, message: Body, at: str) -> None:
@@ -199,7 +125,7 @@ class Messages(Endpoint):
             if not isinstance(change, dict):
                 raise BadRequest(f"`{at}.tool` must be an object.", param=f"{at}.tool")
             if change.get("type") == "tool_definition":
-                _check_tool(change.get("definition"), f"{at}.tool.definition")
+                check_tool(change.get("definition"), f"{at}.tool.definition")
             elif not isinstance(change.get("name"), str):
                 raise BadRequest(f"`{at}.tool.name` must be a string.", param=f"{at}.tool.name")
 
@@ -279,7 +205,14 @@ class Messages(Endpoint):
 
     def limit_output(self, body: Body, limit: int) -> Body:
         given = self.max_output(body)
-        return body if given is not None and given <= limit else body | {"max_tokens": limit}
+        if given is not None and given <= limit:
+            return body
+        thinking = body.get("thinking") or {}
+        if thinking.get("type") == "enabled" and thinking.get("budget_tokens", 0) >= limit:
+            # vLLM takes no budget that leaves nothing for an answer, and none under this.
+            least = {"type": "enabled", "budget_tokens": limit - 1} if limit > _LEAST_BUDGET else {"type": "adaptive"}
+            body = body | {"thinking": least}
+        return body | {"max_tokens": limit}
 
     def stream(self, body: Body) -> AnswerStream:
         return MessageEvents()
@@ -299,22 +232,7 @@ class Messages(Endpoint):
 
     def resumed(self, body: Body, text: str) -> Body | None:
         """The chat that vLLM makes of the body: it can be gone on with, which a message cannot."""
-        chat = as_chat(body) | {name: body[name] for name in _SAMPLED if body.get(name) is not None}
-        if body.get("stop_sequences"):
-            chat["stop"] = body["stop_sequences"]
-        if body.get("stream"):
-            chat["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
-        choice = body.get("tool_choice") or {}
-        if "tools" in chat:
-            chat["tool_choice"] = "none" if choice.get("type") == "none" else "auto"
-            chat["parallel_tool_calls"] = not choice.get("disable_parallel_tool_use")
-        thinking = body.get("thinking") or {}
-        if thinking.get("type") == "enabled":
-            chat["thinking_token_budget"] = thinking.get("budget_tokens")
-        if text:
-            chat["messages"] = [*chat["messages"], {"role": "assistant", "content": text}]
-            chat |= {"continue_final_message": True, "add_generation_prompt": False}
-        return chat
+        return continuing(body, text)
 
     def continues(self, body: Body) -> bool:
         formatted = (body.get("output_config") or {}).get("format")
@@ -335,18 +253,3 @@ def anthropic_error(error: ApiError) -> bytes:
     """An error in Anthropic's envelope. Its client ignores what OpenAI's has besides."""
     shown = {"type": error.type, "message": error.message, "param": error.param, "code": error.code}
     return orjson.dumps({"type": "error", "error": shown})
-
-
-def _check_tool(tool: object, at: str) -> None:
-    if not isinstance(tool, dict):
-        raise BadRequest(f"`{at}` must be an object.", param=at)
-    kind = tool.get("type")
-    if kind is not None and kind != "custom":
-        shown = f"`{kind[:40]}`" if isinstance(kind, str) else "a tool without a type"
-        raise BadRequest(
-            f"`{at}.type`: {shown} is not accepted; {_NO_TOOLS}.", param=f"{at}.type", code="field_not_accepted"
-        )
-    if not isinstance(tool.get("name"), str):
-        raise BadRequest(f"`{at}.name` must be a string.", param=f"{at}.name")
-    if not isinstance(tool.get("input_schema"), dict):
-        raise BadRequest(f"`{at}.input_schema` must be an object.", param=f"{at}.input_schema")

@@ -18,6 +18,18 @@ if TYPE_CHECKING:
 # A header that a client writes into its instructions, and vLLM leaves out.
 _HEADER: Final = "x-anthropic-billing-header"
 
+# What a chat has by the same name, and what the gateway adds to a request.
+_SAMPLED: Final = (
+    "cache_salt",
+    "max_tokens",
+    "stream",
+    "temperature",
+    "top_k",
+    "top_p",
+    "vllm_xargs",
+    "watermarking",
+)
+
 
 def as_chat(body: Body, *, merged: bool = False, unthinking: str = "none") -> Body:
     """What asks ``/tokenize`` for the prompt of ``body``.
@@ -48,6 +60,32 @@ def as_chat(body: Body, *, merged: bool = False, unthinking: str = "none") -> Bo
     if kwargs := template_kwargs(body, effort):
         request["chat_template_kwargs"] = kwargs
     return request
+
+
+def continuing(body: Body, text: str) -> Body:
+    """The chat in which the answer to ``body`` goes on from ``text``, as vLLM asks it of itself."""
+    chat = as_chat(body) | {name: body[name] for name in _SAMPLED if body.get(name) is not None}
+    if body.get("stop_sequences"):
+        chat["stop"] = body["stop_sequences"]
+    if body.get("stream"):
+        chat["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
+    if not chat.get("tools"):
+        chat.pop("tools", None)  # a chat may not have none of them
+    else:
+        chosen = body.get("tool_choice") or {}
+        named = {"type": "function", "function": {"name": chosen.get("name")}}
+        chat["tool_choice"] = {"any": "required", "none": "none", "tool": named}.get(chosen.get("type", ""), "auto")
+        chat["parallel_tool_calls"] = not chosen.get("disable_parallel_tool_use")
+    schema = ((body.get("output_config") or {}).get("format") or {}).get("schema")
+    if schema:
+        chat["response_format"] = {"type": "json_schema", "json_schema": {"name": "json_schema", "schema": schema}}
+    thinking = body.get("thinking") or {}
+    if thinking.get("type") == "enabled":
+        chat["thinking_token_budget"] = thinking.get("budget_tokens")
+    if text:
+        chat["messages"] = [*chat["messages"], {"role": "assistant", "content": text}]
+        chat |= {"continue_final_message": True, "add_generation_prompt": False}
+    return chat
 
 
 def _head(system: str | list[Body] | None) -> list[str]:

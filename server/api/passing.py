@@ -9,7 +9,8 @@ from server.api import sampling
 from server.api.chat import ChatCompletions
 from server.api.endpoint import Passage
 from server.api.fields import FieldRules
-from server.api.messages import COUNTED, REFUSED, Messages, anthropic_error
+from server.api.messages import Messages, anthropic_error
+from server.api.messages_fields import COUNTED, REFUSED
 from server.errors import BadRequest
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from guards.act.decline import Form
 from guards.plan import Role, Segment
 from server.api import fields as f
-from server.api import sampling
 from server.api.endpoint import (
     MOST_ALTERNATIVES,
     NO_TEXTS,
@@ -20,6 +19,16 @@ from server.api.endpoint import (
 from server.api.fields import FieldRules
 from server.api.reading import Parts, check_template_kwargs, read_template_kwargs, read_tools, speaks
 from server.api.responses_answer import Response
+from server.api.responses_fields import (
+    ALLOWED,
+    ITEMS,
+    LISTS,
+    NEEDED,
+    PART_FIELDS,
+    REFUSED,
+    TEXT_PARTS,
+    check_tool,
+)
 from server.api.responses_prompt import as_chat, goes_on, kind_of
 from server.api.responses_stream import ResponseEvents
 from server.api.usage import ResponseUsage
@@ -33,121 +42,7 @@ if TYPE_CHECKING:
     from server.api.fields import Nested
     from server.api.usage import Usage
 
-_KEPT: Final = "null: the server keeps no responses"
-_ALLOWED: Final = {
-    # OpenAI
-    "background": f.Type("false: the server keeps no responses", lambda value: value is False),
-    "conversation": f.Type(_KEPT, f.never),
-    "frequency_penalty": f.NUMBER,
-    "include": f.STRINGS,
-    "input": f.Type("a string or an array of objects", lambda value: isinstance(value, str) or f.OBJECTS.check(value)),
-    "instructions": f.STRING,
-    "logit_bias": f.NUMBERS_BY_NAME,
-    "max_output_tokens": f.INTEGER,
-    "max_tool_calls": f.INTEGER,
-    "metadata": f.STRINGS_BY_NAME,
-    "model": f.STRING,
-    "parallel_tool_calls": f.BOOLEAN,
-    "presence_penalty": f.NUMBER,
-    "previous_response_id": f.Type(_KEPT, f.never),
-    "prompt": f.Type("null: the server keeps no prompts", f.never),
-    "prompt_cache_key": f.STRING,
-    "prompt_cache_options": f.OBJECT,
-    "prompt_cache_retention": f.STRING,
-    "reasoning": f.SCALARS_BY_NAME,
-    "safety_identifier": f.STRING,
-    "service_tier": f.STRING,
-    "store": f.BOOLEAN,  # vLLM stores nothing unless it is started so; what it stores cannot be asked for here
-    "stream": f.BOOLEAN,
-    "stream_options": f.OBJECT,
-    "temperature": f.NUMBER,
-    "text": f.OBJECT,
-    "tool_choice": f.STRING_OR_OBJECT,
-    "tools": f.OBJECTS,
-    "top_logprobs": f.INTEGER,
-    "top_p": f.NUMBER,
-    "truncation": f.Type(
-        '"disabled": a shortened prompt is not the one that was read', lambda value: value == "disabled"
-    ),
-    "user": f.STRING,
-    # vLLM
-    "cache_salt": f.STRING,
-    "chat_template_kwargs": f.SCALARS_BY_NAME,
-    "ignore_eos": f.BOOLEAN,
-    "include_reasoning": f.BOOLEAN,
-    "include_stop_str_in_output": f.BOOLEAN,
-    "min_p": f.NUMBER,
-    "repetition_penalty": f.NUMBER,
-    "seed": f.INTEGER,
-    "skip_special_tokens": f.BOOLEAN,
-    "stop": f.STRING_OR_STRINGS,
-    "stop_token_ids": f.INTEGERS,
-    "structured_outputs": f.OBJECT,
-    "top_k": f.INTEGER,
-    "watermarking": f.BOOLEAN,
-}
-_REFUSED: Final = sampling.REFUSED | {
-    "chat_template": f.TEMPLATE,
-    "enable_response_messages": f.PROMPT,
-    "media_io_kwargs": f.OPAQUE,
-    "mm_processor_kwargs": f.OPAQUE,
-    "previous_input_messages": f.OPAQUE,
-}
-
-_CALL: Final = {
-    "async": f.BOOLEAN,
-    "call_id": f.STRING,
-    "caller": f.OBJECT,
-    "id": f.STRING,
-    "name": f.STRING,
-    "namespace": f.STRING,
-    "status": f.STRING,
-    "type": f.STRING,
-}
-_OUTPUT: Final = _CALL | {"output": f.STRING_OR_LIST}
-_ITEMS: Final = {
-    "message": {
-        "content": f.STRING_OR_LIST,
-        "id": f.STRING,
-        "phase": f.STRING,
-        "role": f.STRING,
-        "status": f.STRING,
-        "type": f.STRING,
-    },
-    "reasoning": {
-        "content": f.LIST,
-        "encrypted_content": f.Type("null: what it carries cannot be read by the gateway", f.never),
-        "id": f.STRING,
-        "status": f.STRING,
-        "summary": f.LIST,
-        "type": f.STRING,
-    },
-    "function_call": _CALL | {"arguments": f.STRING},
-    "function_call_output": _OUTPUT,
-    "custom_tool_call": _CALL | {"input": f.STRING},
-    "custom_tool_call_output": _OUTPUT,
-}
-_NEEDED: Final = {
-    "message": ("role",),
-    "function_call": ("arguments", "call_id", "name"),
-    "custom_tool_call": ("call_id", "name"),
-}
-_LISTS: Final = ("content", "output", "summary")
-_TEXT_PARTS: Final = {
-    "input_text": "text",
-    "output_text": "text",
-    "reasoning_text": "text",
-    "refusal": "refusal",
-    "summary_text": "text",
-    "text": "text",
-}
-_PART_FIELDS: Final = {
-    "input_text": {"prompt_cache_breakpoint": f.OBJECT},
-    "output_text": {"annotations": f.LIST, "logprobs": f.LIST},
-}
 _LOGPROBS: Final = "message.output_text.logprobs"
-_TOOLS: Final = ("custom", "function", "namespace")
-
 # What the model itself said, and what others supply beside what a user asks.
 _OWN: Final = frozenset({"custom_tool_call", "function_call", "reasoning"})
 _SUPPLYING_ROLES: Final = frozenset({"assistant", "developer", "system"})
@@ -161,17 +56,17 @@ class Responses(Endpoint):
 
     def __init__(self, limits: Limits) -> None:
         extra = limits.extra_fields
-        self.rules = FieldRules(_ALLOWED, _REFUSED, extra=extra)
+        self.rules = FieldRules(ALLOWED, REFUSED, extra=extra)
         self._item_rules = {
             kind: FieldRules(types, {"prompt_embeds": f.OPAQUE}, extra=extra, prefix="input.")
-            for kind, types in _ITEMS.items()
+            for kind, types in ITEMS.items()
         }
-        self._parts = Parts(_TEXT_PARTS, _PART_FIELDS, extra=extra, prefix="input.content.", limit=limits.max_messages)
+        self._parts = Parts(TEXT_PARTS, PART_FIELDS, extra=extra, prefix="input.content.", limit=limits.max_messages)
         self._max_items = limits.max_messages
 
     @property
     def nested(self) -> Nested:
-        return {"input": self._item_rules} | {f"input.{name}": self._parts.rules for name in _LISTS}
+        return {"input": self._item_rules} | {f"input.{name}": self._parts.rules for name in LISTS}
 
     def check(self, body: Body) -> None:
         self.rules.check(body)
@@ -183,7 +78,7 @@ class Responses(Endpoint):
             for index, item in enumerate(given):
                 self._check_item(item, f"input[{index}]")
         for index, tool in enumerate(body.get("tools") or ()):
-            _check_tool(tool, f"tools[{index}]", _TOOLS)
+            check_tool(tool, f"tools[{index}]")
         check_template_kwargs(body)
 
     def _check_item(self, item: Body, at: str) -> None:
@@ -192,17 +87,17 @@ class Responses(Endpoint):
         if rules is None:
             shown = f"`{kind[:40]}`" if isinstance(kind, str) else "an item without a type"
             raise BadRequest(
-                f"`{at}.type`: {shown} is not accepted ({', '.join(sorted(_ITEMS))}).",
+                f"`{at}.type`: {shown} is not accepted ({', '.join(sorted(ITEMS))}).",
                 param=f"{at}.type",
                 code="field_not_accepted",
             )
         rules.check(item, f"{at}.")
-        for name in _NEEDED.get(kind, ()):
+        for name in NEEDED.get(kind, ()):
             if not isinstance(item.get(name), str):
                 raise BadRequest(f"`{at}.{name}` must be a string.", param=f"{at}.{name}")
         if kind.endswith("_output") and item.get("output") is None:
             raise BadRequest(f"`{at}.output` must be a string or an array.", param=f"{at}.output")
-        for name in _LISTS:
+        for name in LISTS:
             if isinstance(item.get(name), list):
                 self._parts.check(item[name], f"{at}.{name}")
 
@@ -226,7 +121,7 @@ class Responses(Endpoint):
 
     def _read_item(self, item: Body, path: Path, role: Role) -> list[Segment]:
         segments = [Segment((*path, name), item.get(name) or "", role) for name in ("name", "arguments", "input")]
-        for name in _LISTS:
+        for name in LISTS:
             segments += self._parts.read(item.get(name), (*path, name), role)
         return segments
 
@@ -244,7 +139,7 @@ class Responses(Endpoint):
         if path[-1] == "arguments":
             return "{}"
         new = super().neutral(body, path, text)
-        if path[-1] not in _LISTS:
+        if path[-1] not in LISTS:
             return new
         item = body["input"][path[1]]
         given = item[path[-1]]
@@ -317,27 +212,6 @@ class Responses(Endpoint):
         if _LOGPROBS not in (body.get("include") or ()) or not wanted or wanted < 0:
             return body, None
         return body | {"top_logprobs": min(int(wanted) + spare, MOST_ALTERNATIVES)}, int(wanted)
-
-
-def _check_tool(tool: object, at: str, kinds: tuple[str, ...]) -> None:
-    if not isinstance(tool, dict):
-        raise BadRequest(f"`{at}` must be an object.", param=at)
-    kind = tool.get("type")
-    if kind not in kinds:
-        shown = f"`{kind[:40]}`" if isinstance(kind, str) else "a tool without a type"
-        raise BadRequest(
-            f"`{at}.type`: {shown} is not accepted; the server runs no tools itself ({', '.join(kinds)}).",
-            param=f"{at}.type",
-            code="field_not_accepted",
-        )
-    if not isinstance(tool.get("name"), str):
-        raise BadRequest(f"`{at}.name` must be a string.", param=f"{at}.name")
-    if kind == "namespace":
-        inner = tool.get("tools")
-        if not isinstance(inner, list):
-            raise BadRequest(f"`{at}.tools` must be an array.", param=f"{at}.tools")
-        for index, one in enumerate(inner):
-            _check_tool(one, f"{at}.tools[{index}]", ("custom", "function"))
 
 
 def _is_users(item: Body) -> bool:

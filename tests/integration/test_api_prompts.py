@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from server.api.endpoint import Limits
 from server.api.messages import Messages
 from server.api.messages_prompt import as_chat as messages_chat
+from server.api.messages_prompt import continuing
 from server.api.responses import Responses
 from server.api.responses_prompt import as_chat as responses_chat
 
@@ -172,7 +173,17 @@ ANTHROPIC = st.fixed_dictionaries(
         "system": TEXT | st.lists(item("text", {"text": TEXT}), max_size=3),
         "tools": st.lists(ANTHROPIC_TOOL, max_size=2, unique_by=lambda tool: tool["name"]),
         "thinking": st.sampled_from([{"type": "disabled"}, {"type": "enabled", "budget_tokens": 1024}]),
-        "output_config": optional(effort=st.sampled_from(["low", "max"])),
+        "output_config": optional(
+            effort=st.sampled_from(["low", "max"]),
+            format=st.just({"type": "json_schema", "schema": {"type": "object"}}),
+        ),
+        "stop_sequences": st.just(["x"]),
+        "stream": st.booleans(),
+        "temperature": st.just(0.5),
+        "tool_choice": st.one_of(
+            st.sampled_from([{"type": "auto"}, {"type": "none"}, {"type": "tool", "name": "f"}]),
+            st.just({"type": "any", "disable_parallel_tool_use": True}),
+        ),
         "chat_template_kwargs": KWARGS,
     },
 )
@@ -184,6 +195,7 @@ def test_messages(body: dict[str, Any], merged: bool, unthinking: str) -> None:
     from pydantic import ValidationError
     from vllm.entrypoints.anthropic.protocol import AnthropicMessagesRequest
     from vllm.entrypoints.anthropic.serving import AnthropicServingMessages
+    from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 
     Messages(Limits()).check(body)
     try:
@@ -203,3 +215,9 @@ def test_messages(body: dict[str, Any], merged: bool, unthinking: str) -> None:
     kwargs = chat.build_chat_params(None, "auto").chat_template_kwargs
     ours = messages_chat(body, merged=merged, unthinking=unthinking)
     assert rendered(ours) == (plain(messages), tools, kwargs)
+    if not merged and unthinking == "none":
+        again = ChatCompletionRequest(**continuing(body, ""))
+        chosen = ("parallel_tool_calls", "tool_choice") if tools else ()
+        asked = ("max_tokens", "response_format", "stop", "stream", "temperature", "thinking_token_budget")
+        for name in (*asked, *chosen):
+            assert (getattr(again, name) or None) == (getattr(chat, name) or None), name

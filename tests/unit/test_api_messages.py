@@ -220,6 +220,27 @@ def test_what_tokenize_is_asked_renders_the_same_prompt() -> None:
     assert question == {name: value for name, value in request.items() if name != "max_tokens"}
 
 
+@pytest.mark.parametrize(
+    ("limit", "thinking"),
+    [(2000, {"type": "enabled", "budget_tokens": 1999}), (50, {"type": "adaptive"}), (5000, None)],
+)
+def test_a_thought_is_limited_with_its_answer(limit: int, thinking: dict[str, Any] | None) -> None:
+    """vLLM refuses a budget that leaves nothing for an answer."""
+    given = {"max_tokens": 9000, "thinking": {"type": "enabled", "budget_tokens": 4000}}
+    assert MESSAGES.limit_output(given, limit) == {"max_tokens": limit, "thinking": thinking or given["thinking"]}
+
+
+def test_an_answer_goes_on_as_the_chat_that_vllm_makes_of_it() -> None:
+    request = body(stop_sequences=["x"], stream=True, tools=[TOOL], tool_choice={"type": "none"}, cache_salt="s")
+    chat = MESSAGES.resumed(request, "It was")
+    assert chat is not None
+    assert chat["messages"] == [user("hi"), assistant("It was")]
+    assert (chat["continue_final_message"], chat["add_generation_prompt"]) == (True, False)
+    assert (chat["stop"], chat["tool_choice"], chat["cache_salt"], chat["max_tokens"]) == (["x"], "none", "s", 5)
+    assert MESSAGES.resuming.path == "/v1/chat/completions"
+    MESSAGES.resuming.check(chat)
+
+
 @pytest.mark.parametrize(("given", "limit", "sent"), [(9, 50, 9), (90, 50, 50)])
 def test_an_answer_is_limited_to_what_has_room(given: int, limit: int, sent: int) -> None:
     assert MESSAGES.limit_output({"max_tokens": given}, limit) == {"max_tokens": sent}

@@ -283,6 +283,18 @@ def test_what_tokenize_is_asked_renders_the_same_prompt() -> None:
     ]
 
 
+def test_an_answer_goes_on_as_an_unfinished_turn() -> None:
+    whole = RESPONSES.resumed(body(), "It was")
+    assert whole is not None
+    assert [one.get("content") for one in RESPONSES.prompts(whole)[0]["messages"]] == ["hi", "It was"]  # type: ignore[call-overload]
+    begun = RESPONSES.resumed(body(input=[user("hi"), said("It", status="incomplete")]), " was")
+    assert begun is not None
+    assert begun["input"][-1]["content"][0]["text"] == "It was"
+    assert len(begun["input"]) == 2
+    assert RESPONSES.resumed(body(), "") == body()
+    assert RESPONSES.resumed(body(input=[user("hi"), said("It")]), " was") is None
+
+
 @pytest.mark.parametrize(
     ("given", "limit", "sent"),
     [
