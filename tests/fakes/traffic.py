@@ -151,7 +151,7 @@ async def forget(running: Wired) -> None:
 
 @dataclass
 class Traffic:
-    """Visits to a gateway. What is random of a visit depends on the seed and its number alone."""
+    """Visits to a gateway, by clients each of whom has a source of randomness of its own."""
 
     url: str
     seen: Counter[str] = field(default_factory=Counter)

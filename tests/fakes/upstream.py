@@ -32,7 +32,7 @@ class Received:
 
     @property
     def body(self) -> dict[str, Any]:
-        return orjson.loads(self.raw)
+        return cast("dict[str, Any]", orjson.loads(self.raw))
 
 
 @dataclass
