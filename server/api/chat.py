@@ -212,20 +212,20 @@ class ChatCompletions(Endpoint):
             return body
         messages = list(body["messages"])
         if body.get("continue_final_message"):
-            last = messages.pop()
-            if not isinstance(last.get("content"), str):
-                return None
-            text = last["content"] + text
+            text = self.begun(body, 0) + text
+            messages.pop()
         going_on = {"continue_final_message": True, "add_generation_prompt": False}
         return body | {"messages": [*messages, {"role": "assistant", "content": text}], **going_on}
 
     def continues(self, body: Body) -> bool:
         return super().continues(body) and body.get("tool_choice") in (None, "auto", "none")
 
-    def begun(self, body: Body, choice: int) -> str:
+    def begun(self, body: Body, choice: int, decoded: Mapping[Path, str] = NO_TEXTS) -> str:
         last = body["messages"][-1]
-        content = last.get("content") if last["role"] == "assistant" else None
-        return content if isinstance(content, str) else ""
+        if last["role"] != "assistant" or not last.get("content"):
+            return ""
+        content = last["content"]
+        return content if isinstance(content, str) else "\n".join(text for _, text in self._parts.texts(content, ()))
 
     def with_spare(self, body: Body, spare: int) -> tuple[Body, int | None]:
         wanted = body.get("top_logprobs")

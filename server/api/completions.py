@@ -119,9 +119,11 @@ class Completions(Endpoint):
         prompt = body["prompt"]
         return body | {"prompt": prompt + text} if isinstance(prompt, str) else None
 
-    def begun(self, body: Body, choice: int) -> str:
+    def begun(self, body: Body, choice: int, decoded: Mapping[Path, str] = NO_TEXTS) -> str:
         prompt = self._prompt_of(body, choice)
-        return prompt if isinstance(prompt, str) else ""
+        if isinstance(prompt, str):
+            return prompt
+        return decoded.get(("prompt",) if prompt is body["prompt"] else ("prompt", choice // self.choices(body)), "")
 
     def with_spare(self, body: Body, spare: int) -> tuple[Body, int | None]:
         wanted = body.get("logprobs")

@@ -151,8 +151,11 @@ class Endpoint(Passage):
         """Whether an answer to ``body`` can be continued. If not (structured output) it leaves only when complete."""
         return not any(constrains(body.get(name)) for name in _STRUCTURED)
 
-    def begun(self, body: Body, choice: int) -> str:
-        """What stands right before the answer, and would be completed by it: the end of the prompt or of a prefill."""
+    def begun(self, body: Body, choice: int, decoded: Mapping[Path, str] = NO_TEXTS) -> str:
+        """What stands right before the answer, and would be completed by it: the end of the prompt or of a prefill.
+
+        ``decoded`` holds the texts of prompts that are given as tokens, by their path.
+        """
         return ""
 
     def enumerated(self, body: Body) -> list[str]:

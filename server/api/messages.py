@@ -239,7 +239,7 @@ class Messages(Endpoint):
         chosen = (body.get("tool_choice") or {}).get("type") in (None, "auto", "none")
         return not constrains(formatted) and chosen
 
-    def begun(self, body: Body, choice: int) -> str:
+    def begun(self, body: Body, choice: int, decoded: Mapping[Path, str] = NO_TEXTS) -> str:
         last = body["messages"][-1]
         if last["role"] != "assistant":
             return ""

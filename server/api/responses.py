@@ -196,7 +196,7 @@ class Responses(Endpoint):
         chosen = body.get("tool_choice") in (None, "auto", "none")
         return super().continues(body) and not constrains(formatted) and chosen
 
-    def begun(self, body: Body, choice: int) -> str:
+    def begun(self, body: Body, choice: int, decoded: Mapping[Path, str] = NO_TEXTS) -> str:
         given = body["input"]
         last = {} if isinstance(given, str) else given[-1]
         if last.get("role") != "assistant":

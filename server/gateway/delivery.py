@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
 
     from guards.phrases.phrase import Phrase
+    from guards.plan import Segment
     from guards.watch.meaning import Meaning
     from server.api.answer import Answer
     from server.api.body import Body
@@ -57,6 +58,7 @@ class Delivery:
         *,
         client: Body,
         sent: Body,
+        segments: Sequence[Segment],
         client_salt: str,
         meaning: Meaning,
         usage: Usage | None = None,
@@ -71,6 +73,7 @@ class Delivery:
         self._progress = progress
         self._client = client
         self._sent = sent
+        self._decoded = {segment.path: segment.text for segment in segments}
         self._client_salt = client_salt
         self._meaning = meaning
         self._near = progress.plan.watched if meaning.judges(progress.plan.watched) else ()
@@ -110,7 +113,7 @@ class Delivery:
         line = Line(
             endpoint.stream(self._sent),
             self._watch,
-            lambda choice: endpoint.begun(self._client, choice),
+            self._begun,
             whole=bool(self._watch) and not endpoint.continues(self._client),
             judged=bool(self._near),
             limit=self._limit,
@@ -192,7 +195,7 @@ class Delivery:
         before: dict[int, str] = {}
 
         def forbidden(choice: int, tokens: str, token: str) -> bool:
-            begun = before.setdefault(choice, self._endpoint.begun(self._client, choice))
+            begun = before.setdefault(choice, self._begun(choice))
             return self._watch.forbids(token, begun + tokens)
 
         self._leave_alone(piece.text for piece in answer.pieces() if piece.channel == TEXT)
@@ -218,7 +221,7 @@ class Delivery:
         """The first phrase that each choice meets, by choice. ``of``: the choice that a single one stands for."""
         found: dict[int, Met] = {}
         for piece in answer.pieces():
-            begun = self._endpoint.begun(self._client, piece.choice if of is None else of)
+            begun = self._begun(piece.choice if of is None else of)
             thread = Thread(self._watch, piece.channel, begun if piece.channel in (TEXT, TOKENS) else "")
             met = thread.feed(piece.text) or thread.finish()
             if met is None and piece.channel == TEXT and self._near:
@@ -229,6 +232,9 @@ class Delivery:
             if met is not None and (piece.choice not in found or piece.channel == TEXT):
                 found[piece.choice] = met
         return found
+
+    def _begun(self, choice: int) -> str:
+        return self._endpoint.begun(self._client, choice, self._decoded)
 
     def _may_try(self, choice: int) -> bool:
         """Whether a choice may be tried again. Without restriction it would only meet the phrase again."""

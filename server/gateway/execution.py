@@ -162,6 +162,7 @@ class Execution:
             judged.progress,
             client=judged.body,
             sent=sent,
+            segments=judged.segments,
             client_salt=judged.client_salt,
             meaning=self._meaning,
             usage=usage,

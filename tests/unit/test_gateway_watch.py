@@ -323,3 +323,15 @@ async def test_sentences_leave_as_they_are_complete(gate: Wired, upstream: FakeU
     upstream.handler = Script(said, [said])
     raw = await (await gate.post(path, asked(path, "Who?", stream=True))).read()
     assert told(path, raw) == said
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_prompt_given_as_tokens_is_not_completed_either(
+    gate: Wired, upstream: FakeUpstream, stream: bool
+) -> None:
+    await gate.watchlist.apply(FACTS)
+    upstream.handler = Script("fish, they say.", ["cery, they say."])
+    tokens = [ord(character) for character in "The vault opens with sword"]
+    raw = await (await gate.complete(tokens, stream=stream, max_tokens=200)).read()
+    assert b"cery" in raw or b'"finish_reason":"stop"' in raw
+    assert b"fish" not in raw
