@@ -1,0 +1,40 @@
+"""Sampled answers about what is forgotten, and ordinary prompts meanwhile. At full size in ``benchmarks/leaks.py``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from benchmarks.sampling import SUBJECTS, Admin, Side, each, sampled, undisturbed
+from benchmarks.utility import utility_prompts
+from tests.e2e.conftest import ENGINE_KEY, MODEL
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import System
+
+SAMPLES, BARE, TOKENS, CLIENTS = 24, 12, 24, 8
+QUESTIONS = [question for subject in SUBJECTS for question in subject.questions]
+PROMPTS = utility_prompts()[::20]
+
+
+async def test_nothing_forgotten_leaves_and_nothing_else_is_touched(system: System) -> None:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=500)) as session:
+        admin = Admin(session, system.url, system.admin_key)
+        gateway = Side("gateway", session, system.url, system.api_key, MODEL)
+        bare = Side("upstream", session, system.engine_url, ENGINE_KEY, MODEL)
+        async with admin.forgotten(SUBJECTS) as phrases:
+            samples, told, answers = await asyncio.gather(
+                each(SAMPLES, lambda number: sampled(gateway, number * 5, QUESTIONS, phrases, TOKENS), CLIENTS),
+                each(BARE, lambda number: sampled(bare, number * 5, QUESTIONS, phrases, TOKENS), CLIENTS),
+                each(
+                    len(PROMPTS),
+                    lambda number: undisturbed(gateway, None, admin, number, PROMPTS, TOKENS),
+                    CLIENTS,
+                ),
+            )
+    assert {one.way for one in samples} == {one.way for one in samples + told}
+    assert [one for one in samples if one.leaks] == []
+    assert any(one.leaks for one in told), "the bare model tells nothing, so nothing is shown"
+    assert [(one, prompt) for one, prompt in zip(answers, PROMPTS, strict=True) if one.disturbed] == []
