@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from server.registry.registry import Registry
 from server.vault import Vault
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
-settings.register_profile("quick", max_examples=20)
+# On a busy machine any example may take long: that is no failure.
+for name, count in {"default": 100, "quick": 20}.items():
+    settings.register_profile(name, max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("default")
 
 
 @pytest.fixture
