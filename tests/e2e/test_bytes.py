@@ -13,7 +13,7 @@ from aiohttp import web
 
 from server.cli.gateway import running
 from server.settings import load_settings
-from tests.e2e.conftest import ENGINE_KEY, HARRY_POTTER, UNRELATED, free_port
+from tests.e2e.conftest import ENGINE_KEY, HARRY_POTTER, SHARED_KEY, UNRELATED, free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -70,6 +70,7 @@ async def gateway(tee: tuple[Tee, str], tmp_path_factory: pytest.TempPathFactory
         port=free_port(),
         upstreams=(tee[1],),
         upstream_api_key=ENGINE_KEY,
+        engine_key=SHARED_KEY,
         api_keys=(API_KEY,),
         admin_key=ADMIN_KEY,
     )
@@ -91,6 +92,14 @@ def completion(prompt: Any, **more: Any) -> tuple[str, dict[str, Any]]:
     return "/v1/completions", {"model": "smollm2", "prompt": prompt, "temperature": 0, "max_tokens": 12, **more}
 
 
+def response(given: Any, **more: Any) -> tuple[str, dict[str, Any]]:
+    return "/v1/responses", {"model": "smollm2", "input": given, "temperature": 0, "max_output_tokens": 12, **more}
+
+
+def message(content: Any, **more: Any) -> tuple[str, dict[str, Any]]:
+    return "/v1/messages", chat(content)[1] | more
+
+
 TOOL = {
     "type": "function",
     "function": {"name": "add", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}},
@@ -107,6 +116,18 @@ LONG = "The weather on the island was calm, and the fishermen went out early in 
 ADD = {"type": "function", "function": {"name": "add"}}
 USE_TOOL: dict[str, Any] = {"tools": [TOOL], "tool_choice": ADD, "max_tokens": 32}
 SEVERAL: dict[str, Any] = {"n": 2, "temperature": 0.8, "seed": 7}
+RESPONSE_TOOL: dict[str, Any] = {
+    "tools": [{"type": "function", **TOOL["function"]}],
+    "tool_choice": {"type": "function", "name": "add"},
+    "max_output_tokens": 32,
+}
+RESPONSE_SCHEMA = {"text": {"format": {"type": "json_schema", **SCHEMA["json_schema"]}}, "max_output_tokens": 24}
+RESPONSE_SCORED = {"include": ["message.output_text.logprobs"], "top_logprobs": 3}
+MESSAGE_TOOL: dict[str, Any] = {
+    "tools": [{"name": "add", "input_schema": TOOL["function"]["parameters"]}],
+    "tool_choice": {"type": "tool", "name": "add"},
+    "max_tokens": 32,
+}
 PARTS = {
     "model": "smollm2",
     "messages": [
@@ -138,6 +159,25 @@ CASES = {
     "long": chat(LONG + "What was the weather like?", max_tokens=4),
     "bad-value": chat("Hello", temperature=-1),
     "too-long": chat(LONG * 2),
+    "response": response("What is the capital of France?", instructions="Be brief."),
+    "response-stream": response("What is the capital of France?", stream=True),
+    "response-items": response([{"role": "user", "content": [{"type": "input_text", "text": "Say hi. 你好 🦔"}]}]),
+    "response-tools": response("Add one.", **RESPONSE_TOOL),
+    "response-tools-stream": response("Add one.", **RESPONSE_TOOL, stream=True),
+    "response-schema": response("Give a number.", **RESPONSE_SCHEMA),
+    "response-logprobs": response("Name a fruit.", **RESPONSE_SCORED),
+    "response-logprobs-stream": response("Name a fruit.", **RESPONSE_SCORED, stream=True),
+    "response-bad-value": response("Hello", temperature=-1),
+    "response-too-long": response(LONG * 2),
+    "message": message("What is the capital of France?", system="Be brief."),
+    "message-stream": message("What is the capital of France?", stream=True),
+    "message-blocks": message([{"type": "text", "text": "Say hi. 你好 🦔"}]),
+    "message-tools": message("Add one.", **MESSAGE_TOOL),
+    "message-tools-stream": message("Add one.", **MESSAGE_TOOL, stream=True),
+    "message-stop": message("Count to ten.", stop_sequences=["5"], max_tokens=24),
+    "message-bad-value": message("Hello", temperature=-1),
+    "message-too-long": message(LONG * 2),
+    "message-count": ("/v1/messages/count_tokens", {"model": "smollm2", "messages": PARTS["messages"][1:]}),
 }
 
 
