@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 if TYPE_CHECKING:
     from tests.e2e.conftest import System
 
+# Otherwise it asks the internet for prices when it is imported.
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 litellm = pytest.importorskip("litellm")
 
 HELLO = [{"role": "user", "content": "What is the capital of France?"}]
@@ -34,11 +37,20 @@ async def test_async(reached: dict[str, Any]) -> None:
     assert "Paris" in "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
 
 
-def test_responses_and_messages(reached: dict[str, Any], system: System) -> None:
+async def test_responses_and_messages(reached: dict[str, Any], system: System) -> None:
+    message = await litellm.anthropic.messages.acreate(
+        model="anthropic/smollm2", messages=HELLO, max_tokens=16, api_base=system.url, api_key=system.api_key
+    )
+    assert message["content"][0]["text"]
+    response = await litellm.aresponses(
+        model="openai/smollm2", input=HELLO[0]["content"], max_output_tokens=16, **reached
+    )
+    assert response.output
+
+
+def test_responses(reached: dict[str, Any]) -> None:
     response = litellm.responses(model="openai/smollm2", input=HELLO[0]["content"], max_output_tokens=16, **reached)
     assert response.output
-    message = litellm.anthropic.messages
-    assert message is not None
 
 
 def test_errors(reached: dict[str, Any]) -> None:
