@@ -18,6 +18,8 @@ TEXT: Final = "text"
 REASONING: Final = "reasoning"
 TOKENS: Final = "tokens"
 """The texts of tokens as log-probabilities list them. They may run ahead of the text that they make."""
+STOP: Final = "stop"
+"""The channel of what ended an answer, as the upstream names it: a stop string, or the number of a stop token."""
 TOOL: Final = "tool"
 """Prefix of the channels of tool calls: each name, and each call's arguments, is one."""
 

@@ -211,21 +211,22 @@ class ChatCompletions(Endpoint):
         if not text:
             return body
         messages = list(body["messages"])
+        role = "assistant"
         if body.get("continue_final_message"):
             text = self.begun(body, 0) + text
-            messages.pop()
+            role = messages.pop()["role"]
         going_on = {"continue_final_message": True, "add_generation_prompt": False}
-        return body | {"messages": [*messages, {"role": "assistant", "content": text}], **going_on}
+        return body | {"messages": [*messages, {"role": role, "content": text}], **going_on}
 
     def continues(self, body: Body) -> bool:
         return super().continues(body) and body.get("tool_choice") in (None, "auto", "none")
 
     def begun(self, body: Body, choice: int, decoded: Mapping[Path, str] = NO_TEXTS) -> str:
         last = body["messages"][-1]
-        if last["role"] != "assistant" or not last.get("content"):
+        # vLLM goes on with a turn of anybody's.
+        if last["role"] != "assistant" and not body.get("continue_final_message"):
             return ""
-        content = last["content"]
-        return content if isinstance(content, str) else "\n".join(text for _, text in self._parts.texts(content, ()))
+        return "\n".join(text for _, text in self._parts.texts(last.get("content"), ()))
 
     def with_spare(self, body: Body, spare: int) -> tuple[Body, int | None]:
         wanted = body.get("top_logprobs")

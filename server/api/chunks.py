@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import orjson
 
-from server.api.answer import REASONING, TEXT, TOKENS, TOOL, Answer, AnswerStream, Event, Piece
+from server.api.answer import REASONING, STOP, TEXT, TOKENS, TOOL, Answer, AnswerStream, Event, Piece
 from server.api.splice import Value, dumps, elements, members, spliced, within
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class ChatShape(Shape):
                     yield f"{TOOL} {index} {name}", said
         if content := (choice.get("logprobs") or {}).get("content"):
             yield TOKENS, "".join(entry["token"] for entry in content)
+        yield from _stopped(choice)
 
     def has_alternatives(self, choice: Mapping[str, Any]) -> bool:
         content = (choice.get("logprobs") or {}).get("content")
@@ -105,7 +106,7 @@ class ChatShape(Shape):
         inside = members(text, choice.start)
         message = members(text, inside["message"].start)
         content = (message["content"].value or "")[:length]
-        edits = [(message["content"], dumps(content)), (inside["finish_reason"], '"stop"')]
+        edits = [(message["content"], dumps(content)), *_stop(inside)]
         edits += [
             (message[name], "null") for name in ("reasoning", "reasoning_content", "function_call") if name in message
         ]
@@ -128,6 +129,7 @@ class CompletionShape(Shape):
             yield TEXT, text
         if tokens := (choice.get("logprobs") or {}).get("tokens"):
             yield TOKENS, "".join(tokens)
+        yield from _stopped(choice)
 
     def has_alternatives(self, choice: Mapping[str, Any]) -> bool:
         return any((choice.get("logprobs") or {}).get("top_logprobs") or ())
@@ -168,12 +170,24 @@ class CompletionShape(Shape):
         return edits
 
     def cuts(self, text: str, choice: Value, length: int) -> _Edits:
-        finish = members(text, choice.start)["finish_reason"]
-        return [*self.trims(text, choice, length), (finish, '"stop"')]
+        return [*self.trims(text, choice, length), *_stop(members(text, choice.start))]
 
 
 # A refusal is text in another field.
 _SPOKEN: Final = (("content", TEXT), ("refusal", "refusal"), ("reasoning", REASONING), ("reasoning_content", REASONING))
+
+
+def _stopped(choice: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What ended a choice, where the client had set it."""
+    if (stop := choice.get("stop_reason")) is not None:
+        yield STOP, str(stop)
+
+
+def _stop(choice: Mapping[str, Value]) -> _Edits:
+    """Edits that end a choice as an ordinary stop."""
+    return [(choice["finish_reason"], '"stop"')] + [
+        (choice[name], "null") for name in ("stop_reason",) if name in choice
+    ]
 
 
 class Chunks(AnswerStream):
@@ -223,7 +237,7 @@ class Chunks(AnswerStream):
         edits = [*self._identifying(chunk), (inside["index"], str(choice))]
         if stop:
             name, nothing = self._shape.nothing
-            edits += [(inside[name], nothing), (inside["logprobs"], "null"), (inside["finish_reason"], '"stop"')]
+            edits += [(inside[name], nothing), (inside["logprobs"], "null"), *_stop(inside)]
         edits += self._counting(text, chunk, self._tokens.get(choice, 0))
         return [spliced(text, edits).encode()]
 

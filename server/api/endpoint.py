@@ -158,6 +158,11 @@ class Endpoint(Passage):
         """
         return ""
 
+    def stops(self, body: Body) -> list[str]:
+        """Strings at which an answer ends, before it says them."""
+        given = body.get("stop") or body.get("stop_sequences") or []
+        return [given] if isinstance(given, str) else list(given)
+
     def enumerated(self, body: Body) -> list[str]:
         """Strings that the client's own schema lists: they may be answered."""
         return [text for name in _SCHEMAS for text in enumerated_in(body.get(name))]

@@ -51,6 +51,10 @@ def object_of(check: Check) -> Check:
     return lambda value: isinstance(value, dict) and all(map(check, value.values()))
 
 
+def _few(value: object) -> bool:
+    return isinstance(value, list) and len(value) <= MOST_STOPS
+
+
 def never(value: object) -> bool:
     """Of a field that is documented but can only be null here."""
     return False
@@ -66,6 +70,13 @@ STRINGS = Type("an array of strings", list_of(is_string))
 INTEGERS = Type("an array of integers", list_of(is_integer))
 OBJECTS = Type("an array of objects", list_of(is_object))
 STRING_OR_STRINGS = Type("a string or an array of strings", lambda value: is_string(value) or list_of(is_string)(value))
+# Each is tried on an answer's end.
+MOST_STOPS: Final = 64
+STOPS = Type(f"an array of at most {MOST_STOPS} strings", lambda value: list_of(is_string)(value) and _few(value))
+STOP_OR_STOPS = Type(
+    f"a string or an array of at most {MOST_STOPS} strings", lambda value: is_string(value) or STOPS.check(value)
+)
+STOP_TOKENS = Type(f"an array of at most {MOST_STOPS} integers", lambda value: INTEGERS.check(value) and _few(value))
 STRING_OR_LIST = Type("a string or an array", lambda value: isinstance(value, str | list))
 STRING_OR_OBJECT = Type("a string or an object", lambda value: isinstance(value, str | dict))
 NUMBERS_BY_NAME = Type("an object of numbers", object_of(is_number))

@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from server.api.answer import REASONING, TEXT, TOOL, Answer, AnswerStream, Event, Piece
+from server.api.answer import REASONING, STOP, TEXT, TOOL, Answer, AnswerStream, Event, Piece
 from server.api.splice import Value, dumps, elements, members, spliced
 from server.api.sse import data_of, name_of, start_of, written
 
@@ -40,6 +40,8 @@ class Message(Answer):
             else:
                 texts[f"{TOOL} {index} name"] = block.get("name") or ""
                 texts[f"{TOOL} {index} arguments"] = dumps(block.get("input") or {})
+        if "stop_sequence" in self._members:  # left out where there is none
+            texts[STOP] = self._members["stop_sequence"].value or ""
         return [Piece(0, channel, text) for channel, text in texts.items() if text]
 
     def replace(self, choice: int, other: Answer) -> Message:
@@ -54,7 +56,7 @@ class Message(Answer):
                 kept.append(f'{{"type":"text","text":{dumps(block.value["text"][:length])}}}')
                 length = max(length - len(block.value["text"]), 0)
         reason, end = self._members["stop_reason"], self._members["stop_reason"].end
-        if "stop_sequence" in self._members:  # left out where there is none
+        if "stop_sequence" in self._members:
             end = self._members["stop_sequence"].end
         content = ",".join(kept) or '{"type":"text","text":""}'
         edits = [(self._members["content"], f"[{content}]"), (Value(None, reason.start, end), '"end_turn"')]
@@ -110,7 +112,8 @@ class MessageEvents(AnswerStream):
         if name == "message_stop":
             return Event(raw, closing=True)
         if name == "message_delta":
-            return Event(raw, ended=(0,))
+            stopped = event["delta"].get("stop_sequence")
+            return Event(raw, (Piece(0, STOP, stopped),) if stopped else (), ended=(0,))
         if name not in ("content_block_start", "content_block_delta", "content_block_stop"):
             return Event(raw)
         index = event["index"]

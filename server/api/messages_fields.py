@@ -29,7 +29,7 @@ ALLOWED: Final = COUNTED | {
     "max_tokens": f.INTEGER,
     "metadata": f.OBJECT,
     "service_tier": f.STRING,
-    "stop_sequences": f.STRINGS,
+    "stop_sequences": f.STOPS,
     "stream": f.BOOLEAN,
     "temperature": f.NUMBER,
     "top_k": f.INTEGER,

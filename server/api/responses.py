@@ -183,7 +183,7 @@ class Responses(Endpoint):
         items = [{"role": "user", "content": given}] if isinstance(given, str) else list(given)
         if goes_on(body):
             text = self.begun(body, 0) + text
-            if kind_of(items.pop()) != "message":
+            if items.pop().get("role") != "assistant":
                 return None
         elif _is_own(items[-1]):
             return None  # vLLM would make one turn of both
@@ -199,10 +199,12 @@ class Responses(Endpoint):
     def begun(self, body: Body, choice: int, decoded: Mapping[Path, str] = NO_TEXTS) -> str:
         given = body["input"]
         last = {} if isinstance(given, str) else given[-1]
-        if last.get("role") != "assistant":
+        # vLLM goes on with a turn of anybody's, and with a thought.
+        if last.get("role") != "assistant" and not goes_on(body):
             return ""
-        texts = self._parts.texts(last.get("content"), ())
-        return texts[0][1] if texts else ""  # all that vLLM takes of it
+        texts = [text for _, text in self._parts.texts(last.get("content") or last.get("summary"), ())]
+        # All that it takes of what the model itself said.
+        return "\n".join(texts[:1] if _is_own(last) else texts)
 
     def enumerated(self, body: Body) -> list[str]:
         return [*super().enumerated(body), *enumerated_in(body.get("text"))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
@@ -9,7 +10,7 @@ import aiohttp
 from guards.detect.windows import sentences
 from guards.errors import CannotDecide
 from guards.watch.watchlist import scope_of
-from server.api.answer import TEXT, TOKENS
+from server.api.answer import STOP, TEXT, TOKENS, Piece
 from server.api.body import write
 from server.errors import undecided
 from server.gateway.events import EventSplitter, join
@@ -189,7 +190,7 @@ class Delivery:
         if judged:
             texts: dict[int, str] = {}
             for piece in answer.pieces():
-                if piece.channel != TOKENS:
+                if piece.channel not in (STOP, TOKENS):
                     texts[piece.choice] = texts.get(piece.choice, "") + piece.text
             await self._recount(texts.values(), upstream)
         before: dict[int, str] = {}
@@ -208,7 +209,7 @@ class Delivery:
         while met is not None:
             self._meet(met)
             if not self._may_try(choice):
-                kept = met.hit.start if met.channel == TEXT else 0
+                kept = met.hit.start if met.channel == TEXT else sys.maxsize if met.channel == STOP else 0
                 if other is None:
                     return answer.cut(choice, kept)
                 return answer.replace(choice, other.cut(0, kept))
@@ -220,7 +221,14 @@ class Delivery:
     async def _judged(self, answer: Answer, of: int | None = None) -> dict[int, Met]:
         """The first phrase that each choice meets, by choice. ``of``: the choice that a single one stands for."""
         found: dict[int, Met] = {}
-        for piece in answer.pieces():
+        pieces = list(answer.pieces())
+        if self._watch.stops:
+            number = (
+                1 if of is not None else self._endpoint.choices(self._sent) * len(self._endpoint.prompts(self._sent))
+            )
+            silent = set(range(number)) - {piece.choice for piece in pieces if piece.channel == TEXT}
+            pieces += [Piece(choice, TEXT, "") for choice in silent]
+        for piece in pieces:
             begun = self._begun(piece.choice if of is None else of)
             thread = Thread(self._watch, piece.channel, begun if piece.channel in (TEXT, TOKENS) else "")
             met = thread.feed(piece.text) or thread.finish()

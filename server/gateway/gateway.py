@@ -190,7 +190,8 @@ class Gateway:
                     raise undecided() from None
                 await self._pass(call, exchange, progress)
                 return
-            watch = self._watch(endpoint, body, segments, progress)
+            stops = await self._stops(endpoint, body, upstream)
+            watch = self._watch(endpoint, body, segments, stops, progress)
             judged = Judged(endpoint, body, payload, segments, watch, client_salt, exchange, progress)
             if progress.plan:
                 await self._execution.carry_out(judged, call)
@@ -201,7 +202,14 @@ class Gateway:
         finally:
             judging.cancel()
 
-    def _watch(self, endpoint: Endpoint, body: Body, segments: Sequence[Segment], progress: Progress) -> Watch:
+    def _watch(
+        self,
+        endpoint: Endpoint,
+        body: Body,
+        segments: Sequence[Segment],
+        stops: Mapping[str, str],
+        progress: Progress,
+    ) -> Watch:
         """What must not leave in the answer."""
         return Watch(
             NOTHING if self._paused() else self._watchlist,
@@ -209,7 +217,17 @@ class Gateway:
             own=lambda: [segment.text for segment in segments],
             enumerated=lambda: endpoint.enumerated(body),
             context=self._contexts.get(progress.key),
+            stops=stops,
         )
+
+    async def _stops(self, endpoint: Endpoint, body: Body, upstream: Upstream) -> Mapping[str, str]:
+        """Texts at which an answer ends, by what the upstream calls them."""
+        tokens = list(dict.fromkeys(body.get("stop_token_ids") or ()))
+        questions = [{"model": body["model"], "tokens": [token]} for token in tokens]
+        answers = await self._pool.client.ask_all(upstream.route("/detokenize"), questions)
+        found = {str(token): str(answer["prompt"]) for token, answer in zip(tokens, answers, strict=True)}
+        found |= {stop: stop for stop in endpoint.stops(body)}
+        return {name: text for name, text in found.items() if any(map(str.isalnum, text))}
 
     async def _pass(self, call: Call, exchange: Exchange, progress: Progress) -> None:
         """Send the upstream's answer as it is."""

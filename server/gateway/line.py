@@ -164,7 +164,9 @@ class Line:
             met[piece.choice] = met.get(piece.choice) or self._thread(piece.choice, piece.channel).feed(piece.text)
         if event.failed:
             ended = tuple({choice for choice, _ in self._threads} - self.cut.keys())
-        for choice in ended:
+        for choice in ended if not stop else ():
+            if self._watch.stops:
+                self._thread(choice, TEXT)
             mine = [thread for (owner, _), thread in self._threads.items() if owner == choice]
             for thread in mine if not met.get(choice) else ():
                 met[choice] = met.get(choice) or thread.finish()

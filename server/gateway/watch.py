@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import re
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from guards.engine.folding import fold
 from guards.phrases.matching import Hit
 from guards.phrases.phrase import Phrase, PhraseClass
 from guards.scope import Context
+from server.api.answer import STOP, TOKENS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from guards.detect.windows import Window
     from guards.phrases.matching import Matcher, PhraseSet
@@ -18,6 +22,9 @@ if TYPE_CHECKING:
 
 # Text before an answer that a phrase might have begun in: longer than any phrase worth watching for.
 _BEFORE = 400
+_ESCAPE: Final = re.compile(r"\\(u([0-9a-fA-F]{4})|.)", re.DOTALL)
+_CONTROLS: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+NO_STOPS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Watch:
@@ -28,6 +35,7 @@ class Watch:
         own: the texts of the client's own request, read only where a phrase is met.
         enumerated: strings that the client's schema lists.
         context: how text that the client supplies itself is treated, instead of as each scope says.
+        stops: texts at which the answer ends, before it says them, by what the upstream calls them.
     """
 
     def __init__(
@@ -37,7 +45,9 @@ class Watch:
         own: Callable[[], Sequence[str]],
         enumerated: Callable[[], Sequence[str]],
         context: Context | None = None,
+        stops: Mapping[str, str] = NO_STOPS,
     ) -> None:
+        self.stops = stops
         self._watchlist = watchlist
         self._near = near
         self._names = watchlist.names(near) if near else None
@@ -106,6 +116,14 @@ class Watch:
         return scope is not None and (self._context or scope.policy.context) is Context.SUPPLIED
 
 
+def unescaped(text: str) -> str:
+    """A text with its JSON escapes resolved, whether it is JSON or not."""
+    resolved = _ESCAPE.sub(
+        lambda found: chr(int(found[1][1:], 16)) if found[2] else _CONTROLS.get(found[1], found[1]), text
+    )
+    return resolved.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 class Met(NamedTuple):
     """A phrase that an answer met."""
 
@@ -124,10 +142,11 @@ class Met(NamedTuple):
 class Thread:
     """The text of one channel of one choice, as far as it has come."""
 
-    __slots__ = ("_matchers", "_parts", "before", "channel", "length")
+    __slots__ = ("_matchers", "_parts", "_watch", "before", "channel", "length")
 
     def __init__(self, watch: Watch, channel: str, before: str = "") -> None:
         self.channel = channel
+        self._watch = watch
         self._matchers = watch.matchers(before)
         self._parts: list[str] = []
         self.before = before
@@ -136,13 +155,41 @@ class Thread:
 
     def feed(self, text: str) -> Met | None:
         """Take in more text. What is met is the last thing it finds."""
+        if self.channel == STOP:
+            text = self._watch.stops.get(text, text)
         self._parts.append(text)
         self.length += len(text)
         return self._met([matcher.feed(text) for matcher in self._matchers])
 
     def finish(self) -> Met | None:
         """The text is complete."""
-        return self._met([matcher.finish() for matcher in self._matchers])
+        clear = self.clear
+        met = self._met([matcher.finish() for matcher in self._matchers])
+        return met or self._cut_off(clear) or self._escaped()
+
+    def _cut_off(self, clear: int) -> Met | None:
+        """A phrase that the client has cut off itself, by ending the answer at a part of it that it knows.
+
+        That an answer came to a stop which is a whole phrase is seen where the upstream names the stop.
+        """
+        for stop in self._watch.stops.values() if self.channel not in (STOP, TOKENS) else ():
+            if clear == self.length and self._watch.forbids(stop, ""):
+                continue
+            for matcher in self._watch.matchers(self.before + self.text):
+                if (hit := matcher.feed(stop) or matcher.finish()) is not None:
+                    met = replace(hit, start=clear, end=self.length)
+                    return Met(met, self.channel, self.text[clear:] + stop)
+        return None
+
+    def _escaped(self) -> Met | None:
+        """A phrase that whoever reads the text as JSON finds in it: the arguments of a call, a structured answer."""
+        if "\\" not in self.text or self.channel == TOKENS:
+            return None
+        text = unescaped(self.text)
+        for matcher in self._watch.matchers():
+            if (hit := matcher.feed(text) or matcher.finish()) is not None:
+                return Met(replace(hit, start=0, end=self.length), self.channel, text[hit.start : hit.end])
+        return None
 
     def _met(self, hits: Sequence[Hit | None]) -> Met | None:
         hit = min((hit for hit in hits if hit is not None), key=lambda hit: hit.start, default=None)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from guards.phrases.phrase import Phrase
+    from server.gateway.intervention import Restriction
     from server.settings import Settings
     from server.upstream.tokenizer import Renderer
 
@@ -200,8 +201,15 @@ async def wired(
     renderer: Renderer | None = None,
     proves: bool = True,
     detector: FakeDetector | None = None,
+    upstream_key: str | None = None,
+    restriction: Restriction = restriction,
+    engine_key: bytes = ENGINE_KEY,
 ) -> AsyncIterator[Wired]:
-    """A gateway in front of the upstreams, proven and ready."""
+    """A gateway in front of the upstreams, proven and ready.
+
+    Args:
+        restriction, engine_key: those of a real engine, where one is upstream; ``upstream_key`` is what it asks for.
+    """
     urls = [upstream_url] if isinstance(upstream_url, str) else list(upstream_url)
     telemetry = Telemetry()
     detector = detector or FakeDetector()
@@ -211,14 +219,14 @@ async def wired(
     keys = BearerKeys([KEY])
     profiles: dict[str, CorruptionProfile] = {MODEL: profile()}
     paused, ready = [False], [True]
-    client = UpstreamClient(api_key=None, timeout=settings.upstream_timeout, connections=64)
+    client = UpstreamClient(api_key=upstream_key, timeout=settings.upstream_timeout, connections=64)
     pool = Pool(
         urls,
         client,
         telemetry,
         probe_interval=settings.upstream_probe_interval,
         proof_interval=settings.proof_interval,
-        prove=Prover(client, SALT_KEY, profiles.get, ENGINE_KEY) if proves else None,
+        prove=Prover(client, SALT_KEY, profiles.get, engine_key) if proves else None,
     )
     gateway = Gateway(
         detector=detector,

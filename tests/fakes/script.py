@@ -28,6 +28,8 @@ class Script:
     """If set, it calls a tool with these arguments, and what ``otherwise`` holds are others."""
     requests: list[dict[str, Any]] = field(default_factory=list)
     refuses_to_go_on: bool = False
+    stopped: str | int | None = None
+    """If set, the stop string or token that ended ``says``."""
 
     def __call__(self, request: Received) -> Reply | None:
         path, body = request.path, request.body if request.raw else {}
@@ -43,6 +45,7 @@ class Script:
         prompt = len(prompt_text(as_asked(path, body)))
         if path in (RESPONSES, MESSAGES):
             said = Said(*choices[0], call="note" if self.arguments is not None else "")
+            said.stopped = "" if restricted or not isinstance(self.stopped, str) else self.stopped
             wire = Wire(path, body, said, prompt, len(self.requests))
             if body.get("stream"):
                 return Reply(chunks=wire.chunks(), content_type="text/event-stream; charset=utf-8")
@@ -50,15 +53,17 @@ class Script:
         count = sum(len(tokens) for tokens, _ in choices)
         usage = {"prompt_tokens": prompt, "total_tokens": prompt + count, "completion_tokens": count}
         if body.get("stream"):
-            return Reply(
-                chunks=self._chunks(body, choices, usage, chat=chat), content_type="text/event-stream; charset=utf-8"
-            )
+            chunks = self._chunks(body, choices, usage, stopped=None if restricted else self.stopped, chat=chat)
+            return Reply(chunks=chunks, content_type="text/event-stream; charset=utf-8")
         whole = {
             "id": f"id-{len(self.requests)}",
             "object": "chat.completion" if chat else "text_completion",
             "created": len(self.requests),
             "model": body["model"],
-            "choices": [self._choice(index, *one, body, chat=chat) for index, one in enumerate(choices)],
+            "choices": [
+                self._choice(index, *one, body, chat=chat) | {"stop_reason": None if restricted else self.stopped}
+                for index, one in enumerate(choices)
+            ],
             "usage": usage,
         }
         return Reply(body=orjson.dumps(whole))
@@ -88,7 +93,13 @@ class Script:
         return {"index": index, **shown, "logprobs": _logprobs(tokens, body, chat=chat), "finish_reason": reason}
 
     def _chunks(
-        self, body: dict[str, Any], choices: list[tuple[list[str], str]], usage: dict[str, Any], *, chat: bool
+        self,
+        body: dict[str, Any],
+        choices: list[tuple[list[str], str]],
+        usage: dict[str, Any],
+        *,
+        stopped: str | int | None,
+        chat: bool,
     ) -> list[bytes]:
         number = len(self.requests)
         head = {
@@ -118,7 +129,7 @@ class Script:
                     )
         for index, (_, reason) in enumerate(choices):
             last: dict[str, Any] = {"index": index, **({"delta": {}} if chat else {"text": ""})}
-            last |= {"logprobs": None, "finish_reason": reason, "stop_reason": None}
+            last |= {"logprobs": None, "finish_reason": reason, "stop_reason": stopped}
             chunks.append(head | {"choices": [last], "system_fingerprint": "fp"})
         if (body.get("stream_options") or {}).get("include_usage"):
             chunks.append(head | {"choices": [], "usage": usage})

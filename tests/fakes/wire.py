@@ -33,6 +33,8 @@ class Said:
     reason: str = "stop"
     call: str = ""
     """The name of the tool that it calls with what it says."""
+    stopped: str = ""
+    """The stop string that ended it."""
 
     @property
     def text(self) -> str:
@@ -220,6 +222,7 @@ class Wire:
             "content": [block],
             "model": self.body["model"],
             "stop_reason": self._stop_reason,
+            **({"stop_sequence": self.said.stopped} if self.said.stopped else {}),
             "usage": {"input_tokens": self.prompt, "output_tokens": len(self.said.tokens)},
         }
 
@@ -230,7 +233,7 @@ class Wire:
     def _stop_reason(self) -> str:
         if self.said.reason == "length":
             return "max_tokens"
-        return "tool_use" if self.said.call else "end_turn"
+        return "stop_sequence" if self.said.stopped else "tool_use" if self.said.call else "end_turn"
 
     def _message_events(self) -> list[dict[str, Any]]:
         begun = self._message() | {"content": [], "stop_reason": None}
@@ -247,7 +250,7 @@ class Wire:
             ]
             events.append({"type": "content_block_stop", "index": 0})
         usage = {"input_tokens": self.prompt, "output_tokens": len(self.said.tokens)}
-        delta = {"stop_reason": self._stop_reason, "stop_sequence": None}
+        delta = {"stop_reason": self._stop_reason, "stop_sequence": self.said.stopped or None}
         return [*events, {"type": "message_delta", "delta": delta, "usage": usage}, {"type": "message_stop"}]
 
 

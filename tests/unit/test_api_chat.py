@@ -73,7 +73,6 @@ DOCUMENTED = {
     "min_p": 0.1,
     "min_tokens": 1,
     "repetition_penalty": 1.1,
-    "return_tokens_as_token_ids": False,
     "skip_special_tokens": True,
     "spaces_between_special_tokens": True,
     "stop_token_ids": [1],

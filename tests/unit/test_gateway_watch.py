@@ -239,6 +239,27 @@ async def test_an_answer_that_the_client_has_begun_is_not_completed(
 
 
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", [CHAT, RESPONSES])
+async def test_nor_is_a_turn_of_the_users_that_is_gone_on_with(
+    gate: Wired, upstream: FakeUpstream, path: str, stream: bool
+) -> None:
+    await gate.watchlist.apply(FACTS)
+    upstream.handler = script = Script("fish, they say.", ["cery, they say."])
+    said = ["Say.", "The vault opens with sword"]
+    if path == CHAT:
+        parts = [{"type": "text", "text": text} for text in said]
+        going_on = {"continue_final_message": True, "add_generation_prompt": False}
+        body = asked(path, stream=stream, messages=[{"role": "user", "content": parts}], **going_on)
+    else:
+        parts = [{"type": "input_text", "text": text} for text in said]
+        turn = {"type": "message", "role": "user", "status": "in_progress", "content": parts}
+        body = asked(path, stream=stream, input=[turn])
+    raw = await (await gate.post(path, body)).read()
+    assert "fish" not in told(path, raw)
+    assert all("assistant" not in json.dumps(request) for request in script.requests)
+
+
+@pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", [CHAT, COMPLETIONS, RESPONSES])
 async def test_alternatives_to_tokens_do_not_show_a_name(
     gate: Wired, upstream: FakeUpstream, path: str, stream: bool
