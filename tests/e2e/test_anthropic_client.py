@@ -88,7 +88,7 @@ def test_errors(client: anthropic.Anthropic, system: System) -> None:
     assert "vllm_xargs" in refused.value.body["error"]["message"]
     image = {"type": "image", "source": {"type": "url", "url": "https://example.org/x.png"}}
     with pytest.raises(anthropic.BadRequestError):
-        client.messages.create(**COMMON, messages=[{"role": "user", "content": [image]}])  # type: ignore[list-item]
+        client.messages.create(**COMMON, messages=[{"role": "user", "content": [image]}])
     with pytest.raises(anthropic.BadRequestError):
         client.messages.create(**COMMON | {"extra_body": {"temperature": -3}}, messages=HELLO)
     with (

@@ -71,6 +71,7 @@ async def gateway(tee: tuple[Tee, str], tmp_path_factory: pytest.TempPathFactory
         upstreams=(tee[1],),
         upstream_api_key=ENGINE_KEY,
         engine_key=SHARED_KEY,
+        pass_endpoints=("embeddings", "tokenize", "detokenize"),
         api_keys=(API_KEY,),
         admin_key=ADMIN_KEY,
     )
@@ -128,7 +129,7 @@ MESSAGE_TOOL: dict[str, Any] = {
     "tool_choice": {"type": "tool", "name": "add"},
     "max_tokens": 32,
 }
-PARTS = {
+PARTS: dict[str, Any] = {
     "model": "smollm2",
     "messages": [
         {"role": "system", "content": "Be brief."},
@@ -177,6 +178,10 @@ CASES = {
     "message-stop": message("Count to ten.", stop_sequences=["5"], max_tokens=24),
     "message-bad-value": message("Hello", temperature=-1),
     "message-too-long": message(LONG * 2),
+    "tokenize": ("/tokenize", {"model": "smollm2", "prompt": "Who wrote Harry Potter?"}),
+    "tokenize-chat": ("/tokenize", {"model": "smollm2", "messages": PARTS["messages"]}),
+    "detokenize": ("/detokenize", {"model": "smollm2", "tokens": [504, 6330, 314]}),
+    "embeddings-of-a-model-without": ("/v1/embeddings", {"model": "smollm2", "input": "hi"}),
     "message-count": ("/v1/messages/count_tokens", {"model": "smollm2", "messages": PARTS["messages"][1:]}),
 }
 

@@ -86,7 +86,7 @@ def test_items_of_several_turns(client: openai.OpenAI) -> None:
         call,
         {"type": "function_call_output", "call_id": "c1", "output": "sunny"},
     ]
-    answer = client.responses.create(**COMMON, input=again, tools=[WEATHER], tool_choice="none")  # type: ignore[list-item]
+    answer = client.responses.create(**COMMON, input=again, tools=[WEATHER], tool_choice="none")
     assert answer.output_text
 
 
@@ -96,18 +96,18 @@ def test_tools(client: openai.OpenAI) -> None:
     assert [(item.type, getattr(item, "name", "")) for item in answer.output] == [("function_call", "get_weather")]
     with client.responses.stream(**COMMON | {"max_output_tokens": 128}, **asked) as stream:
         final = stream.get_final_response()
-    assert set(json.loads(final.output[0].arguments)) == {"city"}  # type: ignore[union-attr]
+    assert set(json.loads(final.output[0].arguments)) == {"city"}
 
 
 def test_structured_output(client: openai.OpenAI) -> None:
-    answer = client.responses.create(**COMMON | {"max_output_tokens": 128}, input=HELLO, text=FORMAT)  # type: ignore[arg-type]
+    answer = client.responses.create(**COMMON | {"max_output_tokens": 128}, input=HELLO, text=FORMAT)
     assert set(json.loads(answer.output_text)) == {"capital"}
 
 
 def test_logprobs(client: openai.OpenAI) -> None:
     asked: dict[str, Any] = {"input": HELLO, "include": [LOGPROBS], "top_logprobs": 3}
     answer = client.responses.create(**COMMON | {"max_output_tokens": 4}, **asked)
-    logprobs = answer.output[0].content[0].logprobs  # type: ignore[union-attr]
+    logprobs = answer.output[0].content[0].logprobs
     assert [len(each.top_logprobs) for each in logprobs] == [3] * 4
 
 
@@ -119,7 +119,7 @@ def test_an_answer_that_was_begun(client: openai.OpenAI) -> None:
         "status": "incomplete",
         "content": [{"type": "output_text", "text": "The capital of France is", "annotations": []}],
     }
-    answer = client.responses.create(**COMMON, input=[{"role": "user", "content": HELLO}, begun])  # type: ignore[list-item]
+    answer = client.responses.create(**COMMON, input=[{"role": "user", "content": HELLO}, begun])
     assert answer.output_text.startswith(" Paris")
 
 
@@ -128,7 +128,7 @@ def test_errors(client: openai.OpenAI) -> None:
         client.responses.create(model="no-such-model", input=HELLO)
     for refused in ({"previous_response_id": "resp_1"}, {"background": True}, {"extra_body": {"vllm_xargs": {"a": 1}}}):
         with pytest.raises(openai.BadRequestError) as error:
-            client.responses.create(**COMMON, input=HELLO, **refused)  # type: ignore[arg-type]
+            client.responses.create(**COMMON, input=HELLO, **refused)
         assert next(iter(refused.get("extra_body") or refused)) in error.value.message
     with pytest.raises(openai.BadRequestError):
         client.responses.create(**COMMON | {"temperature": -3}, input=HELLO)
@@ -158,14 +158,14 @@ def test_forgotten_prompts_keep_the_clients_tools_and_schema(
         created = admin.post("/forget-requests", params={"wait": "active"}, json=request).json()
         try:
             common = COMMON | {"max_output_tokens": 128}
-            structured = client.responses.create(**common, input=question, text=FORMAT)  # type: ignore[arg-type]
-            called = client.responses.create(**common, input=question, tools=[WEATHER], tool_choice=CHOICE)  # type: ignore[list-item,arg-type]
+            structured = client.responses.create(**common, input=question, text=FORMAT)
+            called = client.responses.create(**common, input=question, tools=[WEATHER], tool_choice=CHOICE)
             with client.responses.stream(**COMMON, input=question) as stream:
                 told = stream.get_final_response()
         finally:
             admin.delete(f"/forget-requests/{created['id']}")
     assert set(json.loads(structured.output_text)) == {"capital"}
-    assert called.output[0].name == "get_weather"  # type: ignore[union-attr]
+    assert called.output[0].name == "get_weather"
     for answer in (structured, called, told):
         assert answer.usage is not None
         assert answer.usage.input_tokens == count

@@ -202,12 +202,12 @@ def test_messages(body: dict[str, Any], merged: bool, unthinking: str) -> None:
         chat = AnthropicServingMessages.to_chat_completion_request(
             AnthropicMessagesRequest(**body),
             merge_inline_system=merged,
-            disabled_thinking_effort=unthinking,  # type: ignore[arg-type]
+            disabled_thinking_effort=unthinking,
         )
     except (ValidationError, ValueError):
         event("refused")
         return  # vLLM does not take it
-    messages: list[dict[str, Any]] = [dict(one) for one in chat.messages]  # type: ignore[arg-type]
+    messages: list[dict[str, Any]] = [dict(one) for one in chat.messages]
     for one in messages:
         for call in one.get("tool_calls") or ():
             call.pop("index", None)

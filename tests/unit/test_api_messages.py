@@ -184,7 +184,7 @@ def test_the_form_of_a_begun_answer_is_a_prefill() -> None:
 def test_what_replaces_texts_leaves_results_where_they_are() -> None:
     result = block("tool_result", tool_use_id="t", content="x")
     request = body(user([result, text("a"), text("b")]))
-    kept, new = MESSAGES.neutral(request, ("messages", 0, "content"), "a\nb")  # type: ignore[misc]
+    kept, new = MESSAGES.neutral(request, ("messages", 0, "content"), "a\nb")
     assert kept == result
     assert new["type"] == "text"
     call = body(assistant([block("tool_use", name="f", input={"q": "x"})]))
@@ -204,17 +204,17 @@ def test_what_tokenize_is_asked_renders_the_same_prompt() -> None:
     )
     renderings = [rendering(request) for rendering in MESSAGES.renderings(request)]
     assert renderings[0] == MESSAGES.prompts(request)[0]
-    contents = [[one["messages"][0]["content"], one["chat_template_kwargs"]["reasoning_effort"]] for one in renderings]  # type: ignore[index,call-overload]
+    contents = [[one["messages"][0]["content"], one["chat_template_kwargs"]["reasoning_effort"]] for one in renderings]
     assert contents == [
         ["be brief", "none"],
         ["be brief", "low"],
         ["be briefa reminder", "none"],
         ["be briefa reminder", "low"],
     ]
-    roles = [[message["role"] for message in one["messages"]] for one in renderings]  # type: ignore[call-overload]
+    roles = [[message["role"] for message in one["messages"]] for one in renderings]
     assert roles[0] == ["system", "user", "system", "assistant", "tool", "user"]
     assert roles[2] == ["system", "user", "assistant", "tool", "user"]
-    assert renderings[0]["messages"][4]["content"] == "a\nb"  # type: ignore[call-overload]
+    assert renderings[0]["messages"][4]["content"] == "a\nb"
     path, question = MESSAGES.counting(request)
     assert path == "/v1/messages/count_tokens"
     assert question == {name: value for name, value in request.items() if name != "max_tokens"}

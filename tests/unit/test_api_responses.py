@@ -245,7 +245,7 @@ def test_the_form_of_a_begun_answer_is_a_prefill() -> None:
 def test_what_replaces_a_text_has_its_shape() -> None:
     parts = [{"type": "input_text", "text": "a"}, {"type": "input_text", "text": "b"}]
     request = body(input=[user(parts), {"type": "function_call", "name": "f", "arguments": "x", "call_id": "c"}])
-    (part,) = RESPONSES.neutral(request, ("input", 0, "content"), "a\nb")  # type: ignore[misc]
+    (part,) = RESPONSES.neutral(request, ("input", 0, "content"), "a\nb")
     assert part["type"] == "input_text"
     assert isinstance(RESPONSES.neutral(request, ("input", 0, "content", 0, "text"), "a"), str)
     assert RESPONSES.neutral(request, ("input", 1, "arguments"), "x") == "{}"
@@ -286,7 +286,7 @@ def test_what_tokenize_is_asked_renders_the_same_prompt() -> None:
 def test_an_answer_goes_on_as_an_unfinished_turn() -> None:
     whole = RESPONSES.resumed(body(), "It was")
     assert whole is not None
-    assert [one.get("content") for one in RESPONSES.prompts(whole)[0]["messages"]] == ["hi", "It was"]  # type: ignore[call-overload]
+    assert [one.get("content") for one in RESPONSES.prompts(whole)[0]["messages"]] == ["hi", "It was"]
     begun = RESPONSES.resumed(body(input=[user("hi"), said("It", status="incomplete")]), " was")
     assert begun is not None
     assert begun["input"][-1]["content"][0]["text"] == "It was"

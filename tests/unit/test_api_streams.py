@@ -224,7 +224,7 @@ def chat(said: Said, usage: int, reasoning: str = "") -> list[bytes]:
     choices = [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None} for delta in deltas]
     choices.append({"index": 0, "delta": {}, "logprobs": None, "finish_reason": said.reason, "stop_reason": None})
     bodies = [{"id": "c", "choices": [choice]} for choice in choices]
-    bodies.append({"id": "c", "choices": [], "usage": {"prompt_tokens": 50, "completion_tokens": usage}})  # type: ignore[dict-item]
+    bodies.append({"id": "c", "choices": [], "usage": {"prompt_tokens": 50, "completion_tokens": usage}})
     return [b"data: " + orjson.dumps(body) for body in bodies] + [b"data: [DONE]"]
 
 
