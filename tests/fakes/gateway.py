@@ -24,7 +24,7 @@ from server.api.endpoint import Limits
 from server.api.messages import Messages
 from server.api.passing import LISTED, CountTokens
 from server.api.responses import Responses
-from server.auth import BearerKeys
+from server.auth import BearerKeys, digest
 from server.gateway.gateway import Gateway
 from server.gateway.routes import data_routes, not_found
 from server.registry.decisions import Decision
@@ -204,11 +204,13 @@ async def wired(
     upstream_key: str | None = None,
     restriction: Restriction = restriction,
     engine_key: bytes = ENGINE_KEY,
+    context: Context | None = None,
 ) -> AsyncIterator[Wired]:
     """A gateway in front of the upstreams, proven and ready.
 
     Args:
         restriction, engine_key: those of a real engine, where one is upstream; ``upstream_key`` is what it asks for.
+        context: what the client's key says of text that it supplies.
     """
     urls = [upstream_url] if isinstance(upstream_url, str) else list(upstream_url)
     telemetry = Telemetry()
@@ -240,6 +242,7 @@ async def wired(
         settings=settings,
         salt_key=SALT_KEY,
         keys=keys,
+        contexts={digest(KEY): context} if context else {},
         renderer=renderer,
         paused=lambda: paused[0],
         ready=lambda: ready[0],
