@@ -90,12 +90,12 @@ class Recorder:
         if not progress.admitted:
             return
         for met, acted in [*((hit, True) for hit in progress.met), *((hit, False) for hit in progress.left_alone)]:
-            request_id = scope_of(met.owner)
-            flagged = request_id in progress.plan.watched
+            forgotten = scope_of(met.owner)
+            flagged = forgotten in progress.plan.watched
             if acted:
                 self._telemetry.met(met.phrase.kind.value, flagged=flagged)
             if self._hits is not None:
-                self._hits.count(request_id, met.phrase.text, flagged=flagged, acted=acted)
+                self._hits.count(forgotten, met.phrase.text, flagged=flagged, acted=acted)
         if progress.ready:
             self._telemetry.upstream(endpoint, progress.upstream)
             self._telemetry.overhead(endpoint, now - progress.began - progress.upstream)

@@ -85,8 +85,10 @@ async def test_a_stream_goes_on_from_before_the_phrase(gate: Wired, upstream: Fa
 async def test_a_whole_answer_is_generated_again(gate: Wired, upstream: FakeUpstream, path: str) -> None:
     await gate.watchlist.apply(FACTS)
     upstream.handler = script = Script(STORY, ["Once upon a time it rained."])
-    answer = json.loads(raw := await (await gate.post(path, asked(path))).read())
+    response = await gate.post(path, asked(path))
+    answer = json.loads(raw := await response.read())
     assert told(path, raw) == "Once upon a time it rained."
+    assert gate.decisions[-1].id == response.headers["x-request-id"]
     assert answer["id"] in ("id-1", "resp_1", "chatcmpl-1")
     assert reason(path, raw) == "stop"
     assert len(script.requests) == 2
