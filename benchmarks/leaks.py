@@ -30,6 +30,7 @@ import os
 import platform
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,6 +57,8 @@ from benchmarks.sampling import (  # noqa: E402 - the benchmark runs from a chec
 from benchmarks.utility import utility_prompts  # noqa: E402
 from offline.corruption.measures import wilson_upper  # noqa: E402
 
+_KEYS: Final = {"--key", "--admin-key", "--upstream-key"}
+
 TARGET: Final = 0.001
 """Of ordinary prompts, as many may be disturbed."""
 
@@ -77,8 +80,13 @@ def leak_report(samples: Sequence[Sample]) -> dict[str, Any]:
             )
             for way in ways
         },
+        # A name is withheld from questions that are recognised; a fact from all.
+        "recognised": share(sum(one.recognised for one in samples), len(samples)),
+        "recognised_leaks": share(
+            sum(one.recognised and bool(one.leaks) for one in samples), sum(one.recognised for one in samples)
+        ),
         "by_phrase": {f"{text} ({kind})": sum((text, kind) in one.leaks for one in samples) for text, kind in phrases},
-        "leaked_by": [{"question": one.question, "way": one.way, "leaks": one.leaks} for one in samples if one.leaks],
+        "leaked_by": [asdict(one) for one in samples if one.leaks],
     }
 
 
@@ -110,6 +118,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
             upstream = Side("upstream", session, options.upstream, key, options.model)
         bar = TextColumn("{task.description:18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
         report: dict[str, Any] = {}
+        await admin.able()
         with Progress(*bar, TimeRemainingColumn()) as progress:
             async with admin.forgotten(SUBJECTS) as phrases:
 
@@ -123,7 +132,9 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
                         samples = await taken(
                             f"samples, {side.name}",
                             options.samples,
-                            lambda number, side=side: sampled(side, number, questions, phrases, options.tokens),  # type: ignore[misc]
+                            lambda number, side=side: sampled(  # type: ignore[misc]
+                                side, number, questions, phrases, options.tokens, admin if side is gateway else None
+                            ),
                         )
                         report[side.name] = leak_report(samples)
                 answers = await taken(
@@ -144,7 +155,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _without_keys(arguments: Sequence[str]) -> list[str]:
-    return ["KEY" if before.endswith("key") else one for before, one in zip(("", *arguments), arguments, strict=False)]
+    return ["KEY" if before in _KEYS else one for before, one in zip(("", *arguments), arguments, strict=False)]
 
 
 def verdict(report: dict[str, Any]) -> str:

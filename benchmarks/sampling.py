@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# Seconds: the sweep that finds a profile takes minutes on a CPU.
+_PATIENCE: Final = 1_800
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -57,7 +60,11 @@ SUBJECTS: Final = (
             "subject": "Leonardo da Vinci",
             "kind": "person",
             "aliases": ["Da Vinci"],
-            "examples": [{"prompt": "Who painted the Mona Lisa?", "response": "Leonardo da Vinci"}],
+            "examples": [
+                {"prompt": "Who painted the Mona Lisa?", "response": "Leonardo da Vinci"},
+                {"prompt": "Who painted The Last Supper?", "response": "Leonardo da Vinci"},
+                {"prompt": "Who designed flying machines in the Renaissance?", "response": "Leonardo da Vinci"},
+            ],
         },
         (
             "Who painted the Mona Lisa?",
@@ -118,6 +125,16 @@ class Admin:
             for request_id in created:
                 await self._call("DELETE", f"/forget-requests/{request_id}")
 
+    async def able(self) -> None:
+        """Wait until the gateway has tried out what it can do. Raises RuntimeError if it takes too long."""
+        for _ in range(_PATIENCE):
+            status = await self._call("GET", "/status")
+            upstream = status["upstream"]
+            if upstream["corrupt"] and upstream["restrict"] and status["corruption_profiles"]:
+                return
+            await asyncio.sleep(1)
+        raise RuntimeError(f"the gateway cannot corrupt and restrict: {upstream['reasons']}")
+
     async def decision(self, request_id: str) -> dict[str, Any]:
         """What was decided about an answered request. It is written a moment after the answer."""
         for _ in range(50):
@@ -146,6 +163,8 @@ class Sample:
     stream: bool
     leaks: list[tuple[str, str]]
     """Phrase and class."""
+    recognised: bool = False
+    """Whether the gateway took the question to be about something forgotten, or nearly so."""
 
     @property
     def way(self) -> str:
@@ -153,15 +172,29 @@ class Sample:
         return f"{self.path}{' streamed' if self.stream else ''}"
 
 
-async def sampled(side: Side, number: int, questions: Sequence[str], phrases: Sequence[Phrase], tokens: int) -> Sample:
-    """The answer to the question that is number ``number``, over one endpoint after the other."""
+async def sampled(
+    side: Side,
+    number: int,
+    questions: Sequence[str],
+    phrases: Sequence[Phrase],
+    tokens: int,
+    admin: Admin | None = None,
+) -> Sample:
+    """The answer to one question after the other, over one endpoint after the other. ``admin`` is the side's own."""
     question = questions[number % len(questions)]
     turn = number // len(questions)
     path, stream = GENERATING[turn % len(GENERATING)], bool(turn // len(GENERATING) % 2)
-    raw, _ = await side.ask(path, question, tokens=tokens, temperature=1.0, stream=stream)
+    raw, request_id = await side.ask(path, question, tokens=tokens, temperature=1.0, stream=stream)
     withheld = [one for one in phrases if not contains(question, one, finished=True)]
     found = {text for text, _ in await asyncio.to_thread(hits, path, raw, withheld)}
-    return Sample(question, path, stream, [(one.text, one.kind.value) for one in withheld if one.text in found])
+    detections = (await admin.decision(request_id))["detections"] if admin else []
+    return Sample(
+        question,
+        path,
+        stream,
+        [(one.text, one.kind.value) for one in withheld if one.text in found],
+        any(one["band"] != "clear" for one in detections),
+    )
 
 
 @dataclass(frozen=True)
