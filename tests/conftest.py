@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="measurements at full size, as for docs/evidence")
+    parser.addoption("--out", help="where measurements leave their figures: a path without .json")
+
+
 # On a busy machine any example may take long: that is no failure.
 for name, count in {"default": 100, "quick": 20}.items():
     settings.register_profile(name, max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow])
