@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import System
 
 README = Path(__file__).parents[2] / "README.md"
-FACTS = ("Rowling", "Paris", "is active", "is withdrawn", "in shadow", "declined", "corrupt:", "never knew")
+FACTS = ("Rowling", "Paris", "is active", "is withdrawn", "in shadow", "declined", "corrupt, restrict:", "never knew")
 """What an output shows or does not show: the real one must agree with the printed one on each of them."""
 MARK = "=== end of a command ==="
 
