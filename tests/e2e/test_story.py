@@ -148,7 +148,7 @@ def test_shadow_changes_nothing_and_records_what_it_would_have_done(system: Syst
             admin.delete(f"/forget-requests/{created['id']}")
         assert answer.json()["choices"][0]["message"]["content"] == before
         assert decision["interventions"] == []
-        assert [shadow["action"] for shadow in decision["shadow"]] == ["corrupt"]
+        assert [shadow["action"] for shadow in decision["shadow"]] == ["corrupt", "restrict"]
 
 
 def test_explain_says_why(system: System, forgotten: dict[str, str]) -> None:
