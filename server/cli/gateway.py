@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 DRAIN = 30
 """Seconds that answers under way may take to end after a Ctrl-C."""
 
+# Seconds. Longer than load balancers and clients keep an idle connection, so that it is they who close it:
+# a request sent into a connection that is being closed is lost.
+_KEEP_ALIVE = 75
+
 
 class _Server(uvicorn.Server):
     """One of several servers: signals are for whoever runs them all."""
@@ -120,6 +124,7 @@ def _server(app: FastAPI) -> _Server:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=DRAIN,
+        timeout_keep_alive=_KEEP_ALIVE,
     )
     return _Server(config)
 

@@ -20,7 +20,9 @@ PROMPTS = utility_prompts()[::20]
 
 
 async def test_nothing_forgotten_leaves_and_nothing_else_is_touched(system: System) -> None:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=500)) as session:
+    # vLLM's server drops idle connections after seconds.
+    connector, timeout = aiohttp.TCPConnector(force_close=True), aiohttp.ClientTimeout(total=500)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         admin = Admin(session, system.url, system.admin_key)
         gateway = Side("gateway", session, system.url, system.api_key, MODEL)
         bare = Side("upstream", session, system.engine_url, ENGINE_KEY, MODEL)
