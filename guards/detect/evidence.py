@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from guards.detect.lexical import alias_keys
+from guards.detect.values import Values
 from guards.detect.words import Words, rarity
 
 if TYPE_CHECKING:
@@ -18,9 +19,26 @@ if TYPE_CHECKING:
     from guards.detect.ood import OutlierModel
     from guards.scope import Alias, Items
 
-FEATURES = ("similarity", "retain", "name", "part_of_name", "foreign_name", "outlier")
-SIGNS = (1, 1, 1, 1, -1, 1)
+FEATURES = (
+    "similarity",
+    "retain",
+    "name",
+    "part_of_name",
+    "known_name",
+    "foreign_name",
+    "agreement",
+    "contradiction",
+    "outlier",
+)
+SIGNS = (1, 1, 1, 1, 1, -1, 1, -1, 1)
+"""Whether a feature may only raise the probability, or only lower it."""
 _ABOUT_SUBJECT = 1e-3
+# Rarities of names known from examples add up to here at most.
+_KNOWN = 2.0
+_YEAR_ALONE = 0.5
+# The features that a window's words give, and the most that each can add.
+WORDED = slice(FEATURES.index("part_of_name"), FEATURES.index("contradiction") + 1)
+MOST_WORDED = (1.0, _KNOWN, 0.0, 1.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +51,14 @@ class WindowText:
 
     words: frozenset[str]
     names: Mapping[str, float]
+    values: Values
 
     @classmethod
     def of(cls, text: str) -> WindowText:
         words = Words(text)
         cased = text != text.lower() and text != text.upper()
         names = {word: rarity(word) for index, word in enumerate(words.texts) if not cased or words.name_like(index)}
-        return cls(frozenset(words.texts), names)
+        return cls(frozenset(words.texts), names, Values.of(text))
 
 
 class ScopeEvidence:
@@ -53,7 +72,17 @@ class ScopeEvidence:
         self._names = [
             {word: rarity(word) for key in alias_keys(alias.text)[:1] for word in key.split()} for alias in aliases
         ]
-        self._vocabulary = frozenset().union(*(Words(text).texts for text in forget.texts), *self._names)
+        texts = [WindowText.of(text) for text in forget.texts]
+        named = frozenset().union(*self._names)
+        self._vocabulary = named.union(*(text.words for text in texts))
+        self._known = {
+            word: weight
+            for text in texts
+            for word, weight in text.names.items()
+            if word not in named and not word.isdigit()
+        }
+        self._dates = frozenset(day for text in texts for readings in text.values.dates for day in readings)
+        self._years = frozenset(year for text in texts for year in text.values.years)
 
     def features(
         self,
@@ -75,9 +104,9 @@ class ScopeEvidence:
             nearest_retain = to_retain.argmax(axis=1)
             retain = np.minimum(0.0, similarity - to_retain.max(axis=1))
         outlier = self._outliers.scores(self._centre, vectors, similarity)
-        worded = np.array([self.wording(text) for text in texts], dtype=np.float32).reshape(-1, 2)
-        part = np.where(name > 0.0, 0.0, worded[:, 0])
-        features = np.stack([similarity, retain, name, part, worded[:, 1], outlier], axis=1)
+        worded = np.array([self.wording(text) for text in texts], dtype=np.float32).reshape(-1, 5)
+        worded[name > 0.0, 0] = 0.0
+        features = np.column_stack([similarity, retain, name, worded, outlier])
         return features.astype(np.float32), nearest, nearest_retain
 
     def outlier(self, vector: NDArray[np.float32], similarity: float) -> float:
@@ -88,12 +117,26 @@ class ScopeEvidence:
         """Cosine of one window [d] to a retain item; 0 for item -1, which is none."""
         return float(vector @ self.retain.vectors[item]) if item >= 0 else 0.0
 
-    def wording(self, text: WindowText) -> tuple[float, float]:
-        """How much of one of the scope's names is in a window, and how rare the rarest name foreign to the scope."""
+    def wording(self, text: WindowText) -> tuple[float, float, float, float, float]:
+        """What a window's words say, from "part_of_name" to "contradiction", in the order of `FEATURES`."""
+        part = max((_share(name, text) for name in self._names if not text.words.isdisjoint(name)), default=0.0)
+        known = min(_KNOWN, sum(self._known[word] for word in self.known_names(text)))
         foreign = max((weight for word, weight in text.names.items() if word not in self._vocabulary), default=0.0)
-        return max(
-            (_share(name, text) for name in self._names if not text.words.isdisjoint(name)), default=0.0
-        ), foreign
+        return part, known, foreign, *self._agreement(text.values)
+
+    def known_names(self, text: WindowText) -> list[str]:
+        """The words of a window that the scope's examples have as names."""
+        return [word for word in text.words if word in self._known]
+
+    def _agreement(self, values: Values) -> tuple[float, float]:
+        """Whether a text's dates are the scope's, and whether they are others: 1, or half for years alone."""
+        if values.dates:
+            agrees = any(not readings.isdisjoint(self._dates) for readings in values.dates)
+            return float(agrees), float(bool(self._dates) and not agrees)
+        if values.years:
+            agrees = not values.years.isdisjoint(self._years)
+            return _YEAR_ALONE * agrees, _YEAR_ALONE * (bool(self._years) and not agrees)
+        return 0.0, 0.0
 
 
 def _share(words: Mapping[str, float], text: WindowText) -> float:

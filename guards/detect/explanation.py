@@ -9,6 +9,9 @@ from guards.plan import Band
 if TYPE_CHECKING:
     from guards.detect.scoring import ScopeScorer, Verdict
 
+# `rarity` of a name from which on it is worth telling.
+_FOREIGN_TOLD = 0.2
+
 
 def what_would_change(scorer: ScopeScorer, verdict: Verdict, band: Band) -> str:
     """What decided, and what would move the prompt across the nearest threshold."""
@@ -34,6 +37,14 @@ def what_would_change(scorer: ScopeScorer, verdict: Verdict, band: Band) -> str:
         reasons.append(f'It names "{verdict.alias}", which is too common in ordinary prompts to decide alone.')
     elif band is not Band.HIGH:
         reasons.append("It holds none of the scope's names; one of them would count strongly.")
+    if verdict.known:
+        reasons.append(f"Names from the examples stand in it: {', '.join(verdict.known)}.")
+    if verdict.agreement:
+        reasons.append("A date in it is one that the examples give, which counts strongly.")
+    if verdict.contradiction:
+        reasons.append("Its dates are others than those that the examples give, which counts against it.")
+    if verdict.foreign >= _FOREIGN_TOLD:
+        reasons.append("It holds names that the examples do not have, which count against it.")
     if band is Band.HIGH:
         reasons.append(
             "A retain example close to the prompt, or a correction (expected: untouched), would keep it out."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from guards.detect.evidence import FEATURES, ScopeEvidence, name_strength
+from guards.detect.evidence import FEATURES, MOST_WORDED, WORDED, ScopeEvidence, name_strength
 from guards.detect.words import Words
 from guards.plan import Band
 
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from guards.detect.passages import Passage
     from guards.scope import Scope
 
-_SIMILARITY, _RETAIN, _NAME, _PART, _FOREIGN, _OUTLIER = (
-    FEATURES.index(name) for name in ("similarity", "retain", "name", "part_of_name", "foreign_name", "outlier")
-)
+_SIMILARITY, _RETAIN, _NAME, _PART, _, _FOREIGN, _AGREEMENT, _CONTRADICTION, _OUTLIER = range(len(FEATURES))
 # Bounds in log-odds are computed apart from the score, in another order of float32 operations.
 _ROUNDING = 1e-3
 
@@ -48,6 +46,14 @@ class Verdict:
     """Index of the retain item, or -1 if the scope has none."""
     retain_similarity: float
     outlier: float
+    known: tuple[str, ...] = ()
+    """Words of the window that are names in the scope's examples."""
+    foreign: float = 0.0
+    """How rare the rarest name in the window is that the scope's examples do not have."""
+    agreement: float = 0.0
+    """Above 0 where a date in the window is one of the scope's."""
+    contradiction: float = 0.0
+    """Above 0 where the window's dates are others than the scope's."""
 
 
 _NOTHING = Verdict(0.0, -1, "", False, False, 0, 0.0, -1, 0.0, 0.0)
@@ -65,6 +71,8 @@ class ScopeScorer:
         self.decreed |= {Words(text).key: False for text in scope.retain.texts}
         """By the words of each item: whether a prompt of exactly these words is in scope."""
         self._weigh: list[float] = calibration.fusion.weights.tolist()
+        self._weigh_words = self._weigh[WORDED]
+        self._most_words = float(np.dot(self._weigh_words, MOST_WORDED))
         low = min(max(scope.low.probability, 1e-12), 1.0 - 1e-12)
         self._reach = math.log(low / (1.0 - low)) - _ROUNDING
 
@@ -106,6 +114,10 @@ class ScopeScorer:
             nearest_retain=retain,
             retain_similarity=self._evidence.retain_similarity(passage.vectors[looked_at[best]], retain),
             outlier=float(features[best, _OUTLIER]),
+            known=tuple(sorted(self._evidence.known_names(passage.texts[looked_at[best]]))),
+            foreign=float(features[best, _FOREIGN]),
+            agreement=float(features[best, _AGREEMENT]),
+            contradiction=float(features[best, _CONTRADICTION]),
         )
 
     def may_reach(self, similarity: float, vector: NDArray[np.float32], text: WindowText, strength: float) -> bool:
@@ -114,12 +126,13 @@ class ScopeScorer:
         ``similarity`` is the cosine to the nearest forget item, ``strength`` that of the rarest name in the segment.
         """
         weigh = self._weigh
-        bound = self._fusion.intercept + weigh[_SIMILARITY] * similarity + weigh[_NAME] * strength
+        bound: float = self._fusion.intercept + weigh[_SIMILARITY] * similarity + weigh[_NAME] * strength
         bound += weigh[_OUTLIER] * self._evidence.outlier(vector, similarity)
-        if bound + weigh[_PART] < self._reach:
+        if bound + self._most_words < self._reach:
             return False
-        part, foreign = self._evidence.wording(text)
-        return bound + weigh[_PART] * (0.0 if strength else part) + weigh[_FOREIGN] * foreign >= self._reach
+        worded = self._evidence.wording(text)
+        bound += float(np.dot(self._weigh_words, worded))
+        return bound - (weigh[_PART] * worded[0] if strength else 0.0) >= self._reach
 
     def name_strength(self, matches: Sequence[Match]) -> float:
         """`name_strength` of the rarest of this scope's names that were found, 0 if none was."""

@@ -76,7 +76,7 @@ def make_calibration(prompts: Sequence[str]) -> Calibration:
     vectors = embed(prompts)
     return Calibration(
         encoder=WordEncoder.fingerprint,
-        fusion=Fusion(np.array([15.0, 18.0, 6.0, 1.0, -9.0, 0.0], dtype=np.float32), -5.5),
+        fusion=Fusion(np.array([15.0, 18.0, 6.0, 1.0, 0.0, -9.0, 5.0, -5.0, 0.0], dtype=np.float32), -5.5),
         outliers=fit_outlier_model(vectors),
         background=make_background(prompts, [[prompt] for prompt in prompts], vectors),
     )
