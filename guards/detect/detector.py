@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import time
 from collections import defaultdict
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from guards.detect.explanation import what_would_change
 from guards.detect.index import VectorIndex
@@ -24,10 +28,14 @@ if TYPE_CHECKING:
 # Nearest scopes looked up for each window: what bounds the number of scopes scored.
 _NEAREST_SCOPES = 16
 _EXPLAINED = 20
+# Comparisons of vectors that take about a millisecond: a longer search is not made on the event loop.
+_QUICK_SEARCH = 10_000
 # Scopes scored in full for an explanation.
 _EXPLAINED_FROM = 1_000
 
 _Reading = dict[int, tuple["Passage", list[Match]]]
+_Near = list[list[dict[str, float]]]
+"""By segment and window, the nearest requests with the cosine of each one's nearest item."""
 
 
 class Detector:
@@ -102,8 +110,8 @@ class Detector:
         if not self._scorers:
             return []
         timings: dict[str, float] = {}
-        reading = await self._read(segments, timings)
-        brought_up = self._bring_up(reading, timings)
+        reading, near = await self._read(segments, timings)
+        brought_up = self._bring_up(reading, near, timings)
         started = time.perf_counter()
         detections = []
         for request_id, rows in brought_up.items():
@@ -124,8 +132,8 @@ class Detector:
             CannotDecide: as `detect`.
         """
         timings: dict[str, float] = {}
-        reading = await self._read(segments, timings)
-        brought_up = self._bring_up(reading, timings)
+        reading, near = await self._read(segments, timings)
+        brought_up = self._bring_up(reading, near, timings)
         started = time.perf_counter()
         few = len(self._scorers) <= _EXPLAINED_FROM
         everywhere = {place: range(len(passage.windows)) for place, (passage, _) in reading.items()}
@@ -147,36 +155,53 @@ class Detector:
             if match.request_id in request_ids
         ]
 
-    async def _read(self, segments: Sequence[Segment], timings: dict[str, float]) -> _Reading:
+    async def _read(self, segments: Sequence[Segment], timings: dict[str, float]) -> tuple[_Reading, _Near]:
         asking = [place for place, segment in enumerate(segments) if segment.role is Role.ASKS]
         started = time.perf_counter()
         passages = await self._queue.read([segments[place].text for place in asking])
         read = time.perf_counter()
-        # After the encoder, so that names are those of the scopes of now, as everything else is.
+        near = await self._search(passages)
+        searched = time.perf_counter()
+        # After everything that is awaited, so that names are those of the scopes of now, as the scorers are.
         reading = {
             place: (passage, self._lexicon.find(passage.words)) for place, passage in zip(asking, passages, strict=True)
         }
         timings["encode"] = read - started
-        timings["lexical"] = time.perf_counter() - read
-        return reading
+        timings["search"] = searched - read
+        timings["lexical"] = time.perf_counter() - searched
+        return reading, near
 
-    def _bring_up(self, reading: _Reading, timings: dict[str, float]) -> dict[str, dict[int, list[int]]]:
+    async def _search(self, passages: Sequence[Passage]) -> _Near:
+        vectors = [passage.vectors for passage in passages if len(passage.windows)]
+        found: list[dict[str, float]] = []
+        if vectors:
+            rows = np.concatenate(vectors)
+            if len(rows) * self._index.effort <= _QUICK_SEARCH:
+                found = self._index.search(rows, _NEAREST_SCOPES)
+            else:
+                found = await asyncio.to_thread(self._index.search, rows, _NEAREST_SCOPES)
+        rest = iter(found)
+        return [list(itertools.islice(rest, len(passage.windows))) for passage in passages]
+
+    def _bring_up(self, reading: _Reading, near: _Near, timings: dict[str, float]) -> dict[str, dict[int, list[int]]]:
         """The scopes worth scoring, each with the windows that are, by segment."""
         started = time.perf_counter()
         brought_up: defaultdict[str, dict[int, list[int]]] = defaultdict(dict)
-        for place, (passage, matches) in reading.items():
+        for (place, (passage, matches)), near_windows in zip(reading.items(), near, strict=True):
             named = _by_request(matches)
             for request_id in named:
                 brought_up[request_id][place] = []
             for request_id in self._decrees.get(passage.words.key, ()):
                 brought_up[request_id].setdefault(place, [])
-            for row, found in enumerate(self._index.search(passage.vectors, _NEAREST_SCOPES)):
+            for row, found in enumerate(near_windows):
                 for request_id, similarity in found.items():
-                    scorer = self._scorers[request_id]
+                    scorer = self._scorers.get(request_id)
+                    if scorer is None:
+                        continue  # withdrawn while its vectors were searched
                     strength = scorer.name_strength(named.get(request_id, ()))
                     if scorer.may_reach(similarity, passage.vectors[row], passage.texts[row], strength):
                         brought_up[request_id].setdefault(place, []).append(row)
-        timings["search"] = time.perf_counter() - started
+        timings["search"] += time.perf_counter() - started
         return dict(brought_up)
 
     @staticmethod

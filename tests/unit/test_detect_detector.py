@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from guards.compile import compile_scope
 from guards.detect.batching import EncoderQueue
 from guards.detect.detector import Detector
+from guards.detect.index import VectorIndex
 from guards.errors import CannotDecide
 from guards.plan import Band, Detection, Role, Segment, Span
 from guards.scope import Correction, Example, Kind, Mode, Scope, Source, default_policy
@@ -239,3 +241,28 @@ async def test_names_are_found_in_supplied_segments_too(queue: EncoderQueue) -> 
     ]
     assert detector.names({"r1"}, segments) == [Span(0, 11, 26)]
     assert detector.names({"another"}, segments) == []
+
+
+async def test_a_long_search_leaves_the_loop_and_a_scope_withdrawn_meanwhile_is_not_judged(
+    queue: EncoderQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = Detector(queue, calibration())
+    detector.apply(await _scope(queue))
+    detector.apply(await _scope(queue, replace(SOURCE, subject="Ottilie Fernweh", aliases=()), "r2"))
+    searching, go_on = threading.Event(), threading.Event()
+    search = VectorIndex.search
+
+    def slow(index: VectorIndex, *arguments: Any) -> Any:
+        assert threading.current_thread() is not threading.main_thread()
+        found = search(index, *arguments)
+        searching.set()
+        assert go_on.wait(10)
+        return found
+
+    monkeypatch.setattr(VectorIndex, "effort", 1_000_000)
+    monkeypatch.setattr(VectorIndex, "search", slow)
+    task = asyncio.create_task(detector.detect(_asks("which botanist found the moss of uppsala, the glowing moss?")))
+    assert await asyncio.to_thread(searching.wait, 10)
+    detector.remove("r1")
+    go_on.set()
+    assert [found.request_id for found in await task] == ["r2"]

@@ -1,0 +1,150 @@
+"""The vector index against a search through all vectors, whatever is added, removed and built meanwhile."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from guards.detect import index as index_module
+from guards.detect.index import VectorIndex
+from guards.detect.levels import ITEMS, InvertedLevel, Level
+from tests.examples import examples
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+DIMENSION = 8
+CROSSOVER = 60
+
+
+def _unit(seed: int, count: int, spread: float = 1.0) -> NDArray[np.float32]:
+    draw = np.random.default_rng(seed)
+    rows = draw.normal(size=DIMENSION) + spread * draw.normal(size=(count, DIMENSION))
+    unit: NDArray[np.float32] = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return unit
+
+
+def _nearest(held: dict[str, NDArray[np.float32]], row: NDArray[np.float32], requests: int) -> dict[str, float]:
+    best = {request: float((vectors @ row).max()) for request, vectors in held.items() if len(vectors)}
+    return dict(sorted(best.items(), key=lambda item: -item[1])[:requests])
+
+
+class Against(RuleBasedStateMachine):
+    """Builds run when the machine says so: anything may happen between a build's beginning and its swap."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.held: dict[str, NDArray[np.float32]] = {}
+        self.waiting: list[Callable[[], None]] = []
+        self.index = VectorIndex(DIMENSION, crossover=CROSSOVER, start=self.waiting.append)
+
+    @rule(
+        request=st.integers(0, 30),
+        count=st.one_of(st.integers(0, 20), st.just(300)),
+        seed=st.integers(0, 2**16),
+        spread=st.sampled_from([0.0, 0.05, 1.0]),
+    )
+    def add(self, request: int, count: int, seed: int, spread: float) -> None:
+        self.held[f"r{request}"] = _unit(seed, count, spread)
+        self.index.add(f"r{request}", self.held[f"r{request}"])
+
+    @rule(request=st.integers(0, 31))
+    def remove(self, request: int) -> None:
+        self.held.pop(f"r{request}", None)
+        self.index.remove(f"r{request}")
+
+    @precondition(lambda self: self.waiting)
+    @rule()
+    def finish_build(self) -> None:
+        self.waiting.pop(0)()
+
+    @rule(seed=st.integers(0, 2**16), rows=st.integers(0, 3), requests=st.integers(1, 20))
+    def search(self, seed: int, rows: int, requests: int) -> None:
+        asked = _unit(seed, rows)
+        found = self.index.search(asked, requests)
+        assert len(found) == rows
+        for row, best in zip(asked, found, strict=True):
+            everything = _nearest(self.held, row, len(self.held))
+            assert len(best) == min(requests, len(everything))
+            assert sorted(best.values(), reverse=True) == list(best.values())
+            if all(level.size <= ITEMS or type(level) is Level for level in self.index._levels):
+                assert list(best.values()) == pytest.approx(list(everything.values())[:requests], abs=1e-5)
+                assert best == pytest.approx({request: everything[request] for request in best}, abs=1e-5)
+            # By four-bit codes, what is nearest may be overlooked among very many; nothing is made up.
+            assert all(similarity <= everything[request] + 1e-5 for request, similarity in best.items())
+
+    @invariant()
+    def holds_what_it_was_given(self) -> None:
+        if hasattr(self, "held"):
+            assert len(self.index) == sum(map(len, self.held.values()))
+            assert len(self.waiting) <= 1
+
+
+TestAgainstBruteForce = Against.TestCase
+TestAgainstBruteForce.settings = examples(40, stateful_step_count=30)
+
+
+def _levels(index: VectorIndex) -> list[type[Level]]:
+    return [type(level) for level in index._levels]
+
+
+def test_the_kind_follows_the_size_and_a_build_does_not_hold_up_changes() -> None:
+    index = VectorIndex(DIMENSION, crossover=CROSSOVER)
+    index.add("few", _unit(1, 5))
+    assert _levels(index) == [Level]
+    for number in range(100):
+        index.add(f"r{number}", _unit(number, 10))
+        index.remove(f"r{number - 50}")
+    index.settle()
+    assert InvertedLevel in _levels(index)
+    assert len(index) == 5 + 50 * 10
+    assert index.search(_unit(99, 1), 1)[0].keys() == {"r99"}
+
+
+def test_levels_that_lost_their_vectors_give_the_memory_back() -> None:
+    index = VectorIndex(DIMENSION, crossover=CROSSOVER)
+    for number in range(40):
+        index.add(f"r{number}", _unit(number, 10))
+        index.settle()
+    for number in range(39):
+        index.remove(f"r{number}")
+        index.settle()
+    assert sum(level.size for level in index._levels) <= 2 * len(index) == 20
+    index.remove("r39")
+    assert _levels(index) == []
+    assert index.search(_unit(1, 2), 3) == [{}, {}]
+
+
+def test_a_request_with_most_of_the_items_hides_no_other() -> None:
+    index = VectorIndex(DIMENSION, crossover=CROSSOVER)
+    index.add("most", _unit(5, 5_000, 0.01))
+    index.add("other", -_unit(5, 3, 0.01))
+    index.settle()
+    assert [list(found) for found in index.search(_unit(5, 2, 0.01), 4)] == [["most", "other"]] * 2
+
+
+def test_a_build_that_fails_leaves_the_exact_search(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(InvertedLevel):
+        def _build(self) -> Any:
+            raise MemoryError("of the name Zelda")
+
+    monkeypatch.setattr(index_module, "InvertedLevel", Failing)
+    index = VectorIndex(DIMENSION, crossover=CROSSOVER)
+    with caplog.at_level(logging.DEBUG):
+        for number in range(12):
+            index.add(f"r{number}", _unit(number, 10))
+            index.settle()
+    assert len(index) == 120
+    assert _nearest({f"r{n}": _unit(n, 10) for n in range(12)}, _unit(3, 1)[0], 1).keys() == {"r3"}
+    assert index.search(_unit(3, 1), 1)[0].keys() == {"r3"}
+    assert caplog.text.count("could not be built: MemoryError") == 2
+    assert "Zelda" not in caplog.text
