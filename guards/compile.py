@@ -115,7 +115,7 @@ async def compile_scope(
     aliases = await asyncio.to_thread(lambda: assess_aliases(names, calibration.background.words))
     common_subject = any(alias.text == source.subject.strip() and alias.innocent_rate > alpha_high for alias in aliases)
     texts = item_texts(source, common_subject=common_subject)
-    vectors = await encode([*texts.forget, *texts.retain])
+    vectors = (await encode([*texts.forget, *texts.retain])).astype(np.float16)
     forget = Items(texts.forget, vectors[: len(texts.forget)])
     retain = Items(texts.retain, vectors[len(texts.forget) :])
     # Two hundred milliseconds of arithmetic: not on the event loop.

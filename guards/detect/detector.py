@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 # Nearest scopes looked up for each window: what bounds the number of scopes scored.
 _NEAREST_SCOPES = 16
 _EXPLAINED = 20
+# Scopes kept ready for judging: making one ready takes a tenth of a millisecond.
+_SCORERS = 4_096
 # Comparisons of vectors that take about a millisecond: a longer search is not made on the event loop.
 _QUICK_SEARCH = 10_000
 # Scopes scored in full for an explanation.
@@ -60,9 +62,11 @@ class Detector:
         self._observe = observe
         self._index = VectorIndex(calibration.background.vectors.shape[1])
         self._lexicon = Lexicon()
-        self._scorers: dict[str, ScopeScorer] = {}
-        self._decrees: defaultdict[str, set[str]] = defaultdict(set)
-        """Texts that are, word for word, items: for each the requests whose items they are."""
+        self._scopes: dict[str, Scope] = {}
+        self._scorers: OrderedDict[str, ScopeScorer] = OrderedDict()
+        """Those made last; a scorer takes several times the memory of its scope."""
+        self._decrees: dict[int, tuple[str, ...]] = {}
+        """By the hash of an item's words, the requests that have it."""
 
     @property
     def index_vectors(self) -> int:
@@ -71,7 +75,7 @@ class Detector:
 
     def scopes(self) -> list[Scope]:
         """The scopes applied, in order of application."""
-        return [scorer.scope for scorer in self._scorers.values()]
+        return list(self._scopes.values())
 
     def apply(self, scope: Scope) -> None:
         """Detect by ``scope`` from now on, in place of any other version of its request.
@@ -81,25 +85,28 @@ class Detector:
         """
         if scope.encoder != self._calibration.encoder:
             raise ValueError("the scope was compiled with another encoder")
-        scorer = ScopeScorer(scope, self._calibration)
         self.remove(scope.request_id)
         self._index.add(scope.request_id, scope.forget.vectors)
         self._lexicon.add(scope.request_id, [alias.text for alias in scope.aliases])
-        for key in scorer.decreed:
-            self._decrees[key].add(scope.request_id)
-        self._scorers[scope.request_id] = scorer
+        alone = (scope.request_id,)
+        for item in _items(scope):
+            owners = self._decrees.setdefault(item, alone)
+            if scope.request_id not in owners:
+                self._decrees[item] = (*owners, scope.request_id)
+        self._scopes[scope.request_id] = scope
 
     def remove(self, request_id: str) -> None:
         """Stop detecting by the scope of ``request_id``; unknown ids are ignored."""
-        scorer = self._scorers.pop(request_id, None)
-        if scorer is None:
+        scope = self._scopes.pop(request_id, None)
+        if scope is None:
             return
+        self._scorers.pop(request_id, None)
         self._lexicon.remove(request_id)
         self._index.remove(request_id)
-        for key in scorer.decreed:
-            self._decrees[key].discard(request_id)
-            if not self._decrees[key]:
-                del self._decrees[key]
+        for item in _items(scope):
+            owners = tuple(owner for owner in self._decrees.pop(item) if owner != request_id)
+            if owners:
+                self._decrees[item] = owners
 
     async def detect(self, segments: Sequence[Segment]) -> list[Detection]:
         """The scopes whose low or high band a request reaches, most probable first.
@@ -107,7 +114,7 @@ class Detector:
         Raises:
             CannotDecide: the encoder failed or is overloaded (`Overloaded`).
         """
-        if not self._scorers:
+        if not self._scopes:
             return []
         timings: dict[str, float] = {}
         reading, near = await self._read(segments, timings)
@@ -115,8 +122,8 @@ class Detector:
         started = time.perf_counter()
         detections = []
         for request_id, rows in brought_up.items():
-            verdicts = self._judge(self._scorers[request_id], reading, rows)
-            detection = self._detection(self._scorers[request_id], verdicts, segments, reading)
+            scorer = self._scorer(request_id)
+            detection = self._detection(scorer, self._judge(scorer, reading, rows), segments, reading)
             if detection is not None and detection.band is not Band.CLEAR:
                 detections.append(detection)
         timings["score"] = time.perf_counter() - started
@@ -135,11 +142,11 @@ class Detector:
         reading, near = await self._read(segments, timings)
         brought_up = self._bring_up(reading, near, timings)
         started = time.perf_counter()
-        few = len(self._scorers) <= _EXPLAINED_FROM
+        few = len(self._scopes) <= _EXPLAINED_FROM
         everywhere = {place: range(len(passage.windows)) for place, (passage, _) in reading.items()}
         detections = []
-        for request_id in self._scorers if few else brought_up:
-            scorer = self._scorers[request_id]
+        for request_id in self._scopes if few else brought_up:
+            scorer = self._scorer(request_id)
             detection = self._detection(scorer, self._judge(scorer, reading, everywhere), segments, reading)
             if detection is not None:
                 detections.append(detection)
@@ -191,13 +198,13 @@ class Detector:
             named = _by_request(matches)
             for request_id in named:
                 brought_up[request_id][place] = []
-            for request_id in self._decrees.get(passage.words.key, ()):
+            for request_id in self._decrees.get(hash(passage.words.key), ()):
                 brought_up[request_id].setdefault(place, [])
             for row, found in enumerate(near_windows):
                 for request_id, similarity in found.items():
-                    scorer = self._scorers.get(request_id)
-                    if scorer is None:
+                    if request_id not in self._scopes:
                         continue  # withdrawn while its vectors were searched
+                    scorer = self._scorer(request_id)
                     strength = scorer.name_strength(named.get(request_id, ()))
                     if scorer.may_reach(similarity, passage.vectors[row], passage.texts[row], strength):
                         brought_up[request_id].setdefault(place, []).append(row)
@@ -246,10 +253,24 @@ class Detector:
             evidence=_evidence(scorer, verdict, band, segments[decisive].text, reading[decisive][0]),
         )
 
+    def _scorer(self, request_id: str) -> ScopeScorer:
+        scorer = self._scorers.get(request_id)
+        if scorer is None:
+            scorer = self._scorers[request_id] = ScopeScorer(self._scopes[request_id], self._calibration)
+            if len(self._scorers) > _SCORERS:
+                self._scorers.popitem(last=False)
+        self._scorers.move_to_end(request_id)
+        return scorer
+
     def _report(self, timings: Mapping[str, float]) -> None:
         if self._observe is not None:
             for stage, spent in timings.items():
                 self._observe(stage, spent)
+
+
+def _items(scope: Scope) -> set[int]:
+    """Hashes of the words of each item: only who has the same words is judged by them."""
+    return {hash(Words(text).key) for text in (*scope.forget.texts, *scope.retain.texts)}
 
 
 def _by_request(matches: Iterable[Match]) -> dict[str, list[Match]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from guards.detect.values import Values
 from guards.detect.words import Words, rarity
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
@@ -61,28 +63,51 @@ class WindowText:
         return cls(frozenset(words.texts), names, Values.of(text))
 
 
+@dataclass(frozen=True, slots=True)
+class _OwnWords:
+    """What the forget texts of a scope say: all words, the names that are not its own, with their rarity, and dates."""
+
+    vocabulary: frozenset[str]
+    known: Mapping[str, float]
+    dates: frozenset[dt.date]
+    years: frozenset[int]
+
+    @classmethod
+    def of(cls, forget: Sequence[str], named: frozenset[str]) -> _OwnWords:
+        texts = [WindowText.of(text) for text in forget]
+        return cls(
+            named.union(*(text.words for text in texts)),
+            {
+                word: weight
+                for text in texts
+                for word, weight in text.names.items()
+                if word not in named and not word.isdigit()
+            },
+            frozenset(day for text in texts for readings in text.values.dates for day in readings),
+            frozenset(year for text in texts for year in text.values.years),
+        )
+
+
 class ScopeEvidence:
-    """A scope made ready for gathering evidence about texts."""
+    """A scope made ready for gathering evidence about texts. What its words say is found out when first asked for."""
 
     def __init__(self, aliases: Sequence[Alias], forget: Items, retain: Items, outliers: OutlierModel) -> None:
         self.forget = forget
         self.retain = retain
         self._outliers = outliers
         self._centre = outliers.centre(forget.vectors)
-        self._names = [
-            {word: rarity(word) for key in alias_keys(alias.text)[:1] for word in key.split()} for alias in aliases
+        self._aliases = aliases
+
+    @functools.cached_property
+    def _names(self) -> list[dict[str, float]]:
+        return [
+            {word: rarity(word) for key in alias_keys(alias.text)[:1] for word in key.split()}
+            for alias in self._aliases
         ]
-        texts = [WindowText.of(text) for text in forget.texts]
-        named = frozenset().union(*self._names)
-        self._vocabulary = named.union(*(text.words for text in texts))
-        self._known = {
-            word: weight
-            for text in texts
-            for word, weight in text.names.items()
-            if word not in named and not word.isdigit()
-        }
-        self._dates = frozenset(day for text in texts for readings in text.values.dates for day in readings)
-        self._years = frozenset(year for text in texts for year in text.values.years)
+
+    @functools.cached_property
+    def _own(self) -> _OwnWords:
+        return _OwnWords.of(self.forget.texts, frozenset().union(*self._names))
 
     def features(
         self,
@@ -120,22 +145,22 @@ class ScopeEvidence:
     def wording(self, text: WindowText) -> tuple[float, float, float, float, float]:
         """What a window's words say, from "part_of_name" to "contradiction", in the order of `FEATURES`."""
         part = max((_share(name, text) for name in self._names if not text.words.isdisjoint(name)), default=0.0)
-        known = min(_KNOWN, sum(self._known[word] for word in self.known_names(text)))
-        foreign = max((weight for word, weight in text.names.items() if word not in self._vocabulary), default=0.0)
+        known = min(_KNOWN, sum(self._own.known[word] for word in self.known_names(text)))
+        foreign = max((weight for word, weight in text.names.items() if word not in self._own.vocabulary), default=0.0)
         return part, known, foreign, *self._agreement(text.values)
 
     def known_names(self, text: WindowText) -> list[str]:
         """The words of a window that the scope's examples have as names."""
-        return [word for word in text.words if word in self._known]
+        return [word for word in text.words if word in self._own.known]
 
     def _agreement(self, values: Values) -> tuple[float, float]:
         """Whether a text's dates are the scope's, and whether they are others: 1, or half for years alone."""
         if values.dates:
-            agrees = any(not readings.isdisjoint(self._dates) for readings in values.dates)
-            return float(agrees), float(bool(self._dates) and not agrees)
+            agrees = any(not readings.isdisjoint(self._own.dates) for readings in values.dates)
+            return float(agrees), float(bool(self._own.dates) and not agrees)
         if values.years:
-            agrees = not values.years.isdisjoint(self._years)
-            return _YEAR_ALONE * agrees, _YEAR_ALONE * (bool(self._years) and not agrees)
+            agrees = not values.years.isdisjoint(self._own.years)
+            return _YEAR_ALONE * agrees, _YEAR_ALONE * (bool(self._own.years) and not agrees)
         return 0.0, 0.0
 
 

@@ -16,6 +16,7 @@ from guards.phrases.folding import INVISIBLE, look_alike
 
 # What a plain ASCII text needs collapsed: control characters, and white space other than one blank.
 _ASCII_RUN = re.compile(r"[\x00-\x20\x7f]+")
+_ASCII_IRREGULAR = re.compile(r"[\x00-\x1f\x7f]|  |\A | \Z")
 _MARKS = re.compile("[\u0300-\u036f]+")
 
 
@@ -43,9 +44,9 @@ def normalize(text: str) -> Normalized:
 
 
 def _normalize_ascii(text: str) -> Normalized:
-    irregular = [run for run in _ASCII_RUN.finditer(text) if run.group() != " " or not 0 < run.start() < len(text) - 1]
-    if not irregular:
+    if not _ASCII_IRREGULAR.search(text):
         return Normalized(text.lower())
+    irregular = [run for run in _ASCII_RUN.finditer(text) if run.group() != " " or not 0 < run.start() < len(text) - 1]
     parts: list[str] = []
     starts: list[int] = []
     ends: list[int] = []

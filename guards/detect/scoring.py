@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -60,21 +61,24 @@ _NOTHING = Verdict(0.0, -1, "", False, False, 0, 0.0, -1, 0.0, 0.0)
 
 
 class ScopeScorer:
-    """A scope made ready for judging."""
+    """A scope made ready for judging; most of it only when it is first judged."""
 
     def __init__(self, scope: Scope, calibration: Calibration) -> None:
         self.scope = scope
         self._fusion = calibration.fusion
         self._evidence = ScopeEvidence(scope.aliases, scope.forget, scope.retain, calibration.outliers)
         self._rates = {alias.text: alias.innocent_rate for alias in scope.aliases}
-        self.decreed = {Words(text).key: True for text in scope.forget.texts}
-        self.decreed |= {Words(text).key: False for text in scope.retain.texts}
-        """By the words of each item: whether a prompt of exactly these words is in scope."""
         self._weigh: list[float] = calibration.fusion.weights.tolist()
         self._weigh_words = self._weigh[WORDED]
         self._most_words = float(np.dot(self._weigh_words, MOST_WORDED))
         low = min(max(scope.low.probability, 1e-12), 1.0 - 1e-12)
         self._reach = math.log(low / (1.0 - low)) - _ROUNDING
+
+    @functools.cached_property
+    def _decreed(self) -> dict[str, bool]:
+        """By the words of each item: whether a prompt of exactly these words is in scope."""
+        decreed = {Words(text).key: True for text in self.scope.forget.texts}
+        return decreed | {Words(text).key: False for text in self.scope.retain.texts}
 
     def judge(self, passage: Passage, matches: Sequence[Match], rows: Sequence[int]) -> Verdict:
         """Judge a segment by some windows of it.
@@ -84,7 +88,7 @@ class ScopeScorer:
             matches: this scope's names in it.
             rows: the windows to look at; those in which a name stands are looked at besides.
         """
-        decreed = self.decreed.get(passage.words.key) if passage.windows else None
+        decreed = self._decreed.get(passage.words.key) if passage.windows else None
         named = self._named_windows(passage, matches)
         looked_at = sorted({*rows, *named}) if decreed is None else list(range(len(passage.windows)))
         if not looked_at:

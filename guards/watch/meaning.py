@@ -35,7 +35,7 @@ class Statements:
     """
 
     def __init__(self, scope: Scope, background: NDArray[np.float32], *, alpha: float, confidence: float) -> None:
-        vectors = scope.forget.vectors
+        vectors = scope.forget.vectors.astype(np.float32)
         items = [statement.item for statement in scope.statements]
         asked = [statement.question for statement in scope.statements]
         self._said = vectors[items]

@@ -115,7 +115,7 @@ def scope_to_bytes(scope: Scope) -> bytes:
     out.write(_LENGTH.pack(SCOPE_FORMAT, len(header)))
     out.write(header)
     for items in (scope.forget, scope.retain):
-        np.save(out, np.ascontiguousarray(items.vectors, dtype="<f4"), allow_pickle=False)
+        np.save(out, np.ascontiguousarray(items.vectors), allow_pickle=False)
     if scope.shingles is not None:
         np.save(out, np.ascontiguousarray(scope.shingles, dtype="<u8"), allow_pickle=False)
     return out.getvalue()

@@ -89,8 +89,8 @@ def test_the_last_correction_on_an_input_counts() -> None:
 async def test_a_scope_has_everything_that_enforcement_needs() -> None:
     scope = await _compile(SOURCE)
     assert (scope.request_id, scope.version, scope.mode, scope.subject) == ("r1", 2, Mode.SHADOW, "Zelda Quillwort")
-    assert np.array_equal(scope.forget.vectors, embed(scope.forget.texts))
-    assert np.array_equal(scope.retain.vectors, embed(scope.retain.texts))
+    assert np.array_equal(scope.forget.vectors, embed(scope.forget.texts).astype(np.float16))
+    assert np.array_equal(scope.retain.vectors, embed(scope.retain.texts).astype(np.float16))
     assert [alias.text for alias in scope.aliases] == ["Zelda Quillwort", "Z. Quillwort", "Rose"]
     assert scope.encoder == WordEncoder.fingerprint
     assert 0 < scope.low.probability < scope.high.probability
