@@ -60,6 +60,8 @@ class Evidence:
     ood_score: float
     would_change: str
     """In words: what would move the prompt across the threshold."""
+    read_as: str = ""
+    """In words: how the text that decided came out of the prompt; empty where it stands there as it is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import time
 from collections import OrderedDict, defaultdict
@@ -10,19 +11,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from guards.detect.explanation import what_would_change
+from guards.detect.decoding import decodings
+from guards.detect.explanation import how_it_was_read, what_would_change
 from guards.detect.index import VectorIndex
 from guards.detect.lexical import Lexicon, Match
+from guards.detect.readings import Reading, Text, plain_texts
 from guards.detect.scoring import ScopeScorer, Verdict
 from guards.detect.words import Words
-from guards.plan import Band, Detection, Evidence, Role, Segment, Span
+from guards.plan import Band, Detection, Evidence, Span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from guards.detect.batching import EncoderQueue
     from guards.detect.calibration import Calibration
+    from guards.detect.decoding import Decoding
     from guards.detect.passages import Passage
+    from guards.plan import Segment
     from guards.scope import Scope
 
 # Nearest scopes looked up for each window: what bounds the number of scopes scored.
@@ -34,10 +39,8 @@ _SCORERS = 4_096
 _QUICK_SEARCH = 10_000
 # Scopes scored in full for an explanation.
 _EXPLAINED_FROM = 1_000
-
-_Reading = dict[int, tuple["Passage", list[Match]]]
-_Near = list[list[dict[str, float]]]
-"""By segment and window, the nearest requests with the cosine of each one's nearest item."""
+# Characters from which on looking for encodings takes milliseconds, and another thread.
+_LONG = 4_000
 
 
 class Detector:
@@ -45,7 +48,8 @@ class Detector:
 
     Only asking segments can be detected in, so only they are read: supplied text never triggers an
     intervention by itself, and reading it would cost encoder time for nothing. A later stage that
-    needs supplied text (what a client itself stated) adds its own reading.
+    needs supplied text (what a client itself stated) adds its own reading. What looks encoded is read
+    decoded besides, and whatever is found there is told as the segment's own characters.
 
     ``observe`` is told the seconds spent in each stage: ``lexical``, ``encode``, ``search``, ``score``.
     """
@@ -117,13 +121,13 @@ class Detector:
         if not self._scopes:
             return []
         timings: dict[str, float] = {}
-        reading, near = await self._read(segments, timings)
-        brought_up = self._bring_up(reading, near, timings)
+        readings = await self._read(segments, timings)
+        brought_up = self._bring_up(readings, timings)
         started = time.perf_counter()
         detections = []
         for request_id, rows in brought_up.items():
             scorer = self._scorer(request_id)
-            detection = self._detection(scorer, self._judge(scorer, reading, rows), segments, reading)
+            detection = self._detection(scorer, self._judge(scorer, readings, rows), readings)
             if detection is not None and detection.band is not Band.CLEAR:
                 detections.append(detection)
         timings["score"] = time.perf_counter() - started
@@ -139,15 +143,15 @@ class Detector:
             CannotDecide: as `detect`.
         """
         timings: dict[str, float] = {}
-        reading, near = await self._read(segments, timings)
-        brought_up = self._bring_up(reading, near, timings)
+        readings = await self._read(segments, timings)
+        brought_up = self._bring_up(readings, timings)
         started = time.perf_counter()
         few = len(self._scopes) <= _EXPLAINED_FROM
-        everywhere = {place: range(len(passage.windows)) for place, (passage, _) in reading.items()}
+        everywhere = {place: range(len(reading.passage.windows)) for place, reading in enumerate(readings)}
         detections = []
         for request_id in self._scopes if few else brought_up:
             scorer = self._scorer(request_id)
-            detection = self._detection(scorer, self._judge(scorer, reading, everywhere), segments, reading)
+            detection = self._detection(scorer, self._judge(scorer, readings, everywhere), readings)
             if detection is not None:
                 detections.append(detection)
         timings["score"] = time.perf_counter() - started
@@ -155,30 +159,40 @@ class Detector:
 
     def names(self, request_ids: Collection[str], segments: Sequence[Segment]) -> list[Span]:
         """Where names of these requests' subjects stand, in supplied segments too: all that corruption must reach."""
-        return [
-            Span(place, match.start, match.end)
-            for place, segment in enumerate(segments)
-            for match in self._lexicon.find(Words(segment.text))
+        texts = [Text(place, segment.text) for place, segment in enumerate(segments)]
+        decoded = [Text(of.segment, found.text, found) for of in texts for found in self._decodings(of.text)]
+        spans = {
+            text.span(match.start, match.end)
+            for text in texts + decoded
+            for match in self._lexicon.find(Words(text.text))
             if match.request_id in request_ids
-        ]
+        }
+        return sorted(spans, key=_in_order)
 
-    async def _read(self, segments: Sequence[Segment], timings: dict[str, float]) -> tuple[_Reading, _Near]:
-        asking = [place for place, segment in enumerate(segments) if segment.role is Role.ASKS]
+    async def _read(self, segments: Sequence[Segment], timings: dict[str, float]) -> list[Reading]:
         started = time.perf_counter()
-        passages = await self._queue.read([segments[place].text for place in asking])
-        read = time.perf_counter()
+        texts = plain_texts(segments)
+        for text in tuple(texts):
+            find = functools.partial(self._decodings, text.text)
+            found = await asyncio.to_thread(find) if len(text.text) > _LONG else find()
+            texts += [Text(text.segment, decoding.text, decoding) for decoding in found]
+        decoded = time.perf_counter()
+        passages = await self._queue.read([text.text for text in texts])
+        encoded = time.perf_counter()
         near = await self._search(passages)
         searched = time.perf_counter()
         # After everything that is awaited, so that names are those of the scopes of now, as the scorers are.
-        reading = {
-            place: (passage, self._lexicon.find(passage.words)) for place, passage in zip(asking, passages, strict=True)
-        }
-        timings["encode"] = read - started
-        timings["search"] = searched - read
-        timings["lexical"] = time.perf_counter() - searched
-        return reading, near
+        readings = [
+            Reading(text, passage, self._lexicon.find(passage.words), near_windows)
+            for text, passage, near_windows in zip(texts, passages, near, strict=True)
+        ]
+        timings["encode"] = encoded - decoded
+        timings["search"] = searched - encoded
+        timings["lexical"] = time.perf_counter() - searched + decoded - started
+        return readings
 
-    async def _search(self, passages: Sequence[Passage]) -> _Near:
+    async def _search(self, passages: Sequence[Passage]) -> list[list[dict[str, float]]]:
+        """By passage and window, the nearest requests with the cosine of each one's nearest item."""
         vectors = [passage.vectors for passage in passages if len(passage.windows)]
         found: list[dict[str, float]] = []
         if vectors:
@@ -190,17 +204,20 @@ class Detector:
         rest = iter(found)
         return [list(itertools.islice(rest, len(passage.windows))) for passage in passages]
 
-    def _bring_up(self, reading: _Reading, near: _Near, timings: dict[str, float]) -> dict[str, dict[int, list[int]]]:
-        """The scopes worth scoring, each with the windows that are, by segment."""
+    def _decodings(self, text: str) -> list[Decoding]:
+        return decodings(text, self._lexicon.knows)
+
+    def _bring_up(self, readings: Sequence[Reading], timings: dict[str, float]) -> dict[str, dict[int, list[int]]]:
+        """The scopes worth scoring, each with the windows that are, by reading."""
         started = time.perf_counter()
         brought_up: defaultdict[str, dict[int, list[int]]] = defaultdict(dict)
-        for (place, (passage, matches)), near_windows in zip(reading.items(), near, strict=True):
-            named = _by_request(matches)
+        for place, reading in enumerate(readings):
+            passage, named = reading.passage, _by_request(reading.matches)
             for request_id in named:
                 brought_up[request_id][place] = []
             for request_id in self._decrees.get(hash(passage.words.key), ()):
                 brought_up[request_id].setdefault(place, [])
-            for row, found in enumerate(near_windows):
+            for row, found in enumerate(reading.near):
                 for request_id, similarity in found.items():
                     if request_id not in self._scopes:
                         continue  # withdrawn while its vectors were searched
@@ -212,31 +229,36 @@ class Detector:
         return dict(brought_up)
 
     @staticmethod
-    def _judge(scorer: ScopeScorer, reading: _Reading, rows: Mapping[int, Sequence[int]]) -> dict[int, Verdict]:
+    def _judge(
+        scorer: ScopeScorer, readings: Sequence[Reading], rows: Mapping[int, Sequence[int]]
+    ) -> dict[int, Verdict]:
         request_id = scorer.scope.request_id
         verdicts = {}
-        for place, (passage, matches) in reading.items():
-            if place in rows:
-                own = [match for match in matches if match.request_id == request_id]
-                verdicts[place] = scorer.judge(passage, own, rows[place])
+        for place in rows:
+            own = [match for match in readings[place].matches if match.request_id == request_id]
+            verdicts[place] = scorer.judge(readings[place].passage, own, rows[place])
         return verdicts
 
     @staticmethod
     def _detection(
-        scorer: ScopeScorer, verdicts: Mapping[int, Verdict], segments: Sequence[Segment], reading: _Reading
+        scorer: ScopeScorer, verdicts: Mapping[int, Verdict], readings: Sequence[Reading]
     ) -> Detection | None:
         if not verdicts:
             return None
         scope = scorer.scope
-        decisive = max(verdicts, key=lambda place: verdicts[place].probability)
+        # Of readings that are as probable, the one nearest to what the client wrote.
+        decisive = min(verdicts, key=lambda place: (-verdicts[place].probability, place))
         verdict = verdicts[decisive]
         band = scorer.band(verdict.probability)
-        bands = {place: scorer.band(verdict.probability) for place, verdict in verdicts.items()}
-        flagged = tuple(place for place in bands if bands[place] is band is not Band.CLEAR)
+        flagged = [
+            readings[place]
+            for place in verdicts
+            if band is not Band.CLEAR and scorer.band(verdicts[place].probability) is band
+        ]
         spans = {
-            Span(place, match.start, match.end)
-            for place in flagged
-            for match in reading[place][1]
+            reading.of.span(match.start, match.end)
+            for reading in flagged
+            for match in reading.matches
             if match.request_id == scope.request_id
         }
         return Detection(
@@ -248,9 +270,9 @@ class Detector:
             band=band,
             threshold=scope.high.probability,
             margin=verdict.probability - scope.high.probability,
-            segments=flagged,
-            spans=tuple(sorted(spans, key=lambda span: (span.segment, span.start, span.end))),
-            evidence=_evidence(scorer, verdict, band, segments[decisive].text, reading[decisive][0]),
+            segments=tuple(sorted({reading.of.segment for reading in flagged})),
+            spans=tuple(sorted(spans, key=_in_order)),
+            evidence=_evidence(scorer, verdict, band, readings[decisive]),
         )
 
     def _scorer(self, request_id: str) -> ScopeScorer:
@@ -268,6 +290,10 @@ class Detector:
                 self._observe(stage, spent)
 
 
+def _in_order(span: Span) -> tuple[int, int, int]:
+    return span.segment, span.start, span.end
+
+
 def _items(scope: Scope) -> set[int]:
     """Hashes of the words of each item: only who has the same words is judged by them."""
     return {hash(Words(text).key) for text in (*scope.forget.texts, *scope.retain.texts)}
@@ -280,11 +306,12 @@ def _by_request(matches: Iterable[Match]) -> dict[str, list[Match]]:
     return grouped
 
 
-def _evidence(scorer: ScopeScorer, verdict: Verdict, band: Band, text: str, passage: Passage) -> Evidence:
+def _evidence(scorer: ScopeScorer, verdict: Verdict, band: Band, reading: Reading) -> Evidence:
     scope = scorer.scope
-    window = passage.windows[verdict.window] if verdict.window >= 0 else None
+    window = reading.passage.windows[verdict.window] if verdict.window >= 0 else None
     return Evidence(
-        matched=text[window.start : window.end] if window else "",
+        matched=reading.of.text[window.start : window.end] if window else "",
+        read_as=how_it_was_read(reading),
         alias=verdict.alias,
         nearest_forget=scope.forget.texts[verdict.nearest_forget] if window else "",
         nearest_forget_similarity=verdict.forget_similarity,

@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING
 from guards.plan import Band
 
 if TYPE_CHECKING:
+    from guards.detect.readings import Reading
     from guards.detect.scoring import ScopeScorer, Verdict
 
 # `rarity` of a name from which on it is worth telling.
 _FOREIGN_TOLD = 0.2
+
+
+def how_it_was_read(reading: Reading) -> str:
+    """How the text that decided came out of the prompt; empty where it stands there as it is."""
+    decoding = reading.of.decoding
+    return f"Decoded from {', then '.join(decoding.forms)}." if decoding else ""
 
 
 def what_would_change(scorer: ScopeScorer, verdict: Verdict, band: Band) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,7 @@ class Lexicon:
     def __init__(self) -> None:
         self._owners: dict[str, dict[str, str]] = {}
         self._keys: dict[str, tuple[str, ...]] = {}
+        self._words: Counter[str] = Counter()
         self._levels: list[tuple[dict[str, None], ahocorasick.Automaton]] = []
 
     def add(self, request_id: str, aliases: Iterable[str]) -> None:
@@ -68,6 +70,7 @@ class Lexicon:
         for key, alias in owned.items():
             if key not in self._owners:
                 fresh[key] = None
+                self._words.update(key.split())
             self._owners.setdefault(key, {})[request_id] = alias
         self._insert(fresh)
 
@@ -78,6 +81,14 @@ class Lexicon:
             owners.pop(request_id, None)
             if not owners:
                 del self._owners[key]
+                for word in key.split():
+                    self._words[word] -= 1
+                    if not self._words[word]:
+                        del self._words[word]
+
+    def knows(self, word: str) -> bool:
+        """Whether a folded word is part of a name."""
+        return word in self._words
 
     def find(self, words: Words) -> list[Match]:
         """Every alias among ``words``, with the place of its first and last word."""

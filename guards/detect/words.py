@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,21 @@ class Words:
 def phrase_key(words: Iterable[str]) -> str:
     """Words with a blank before, between and after them."""
     return f" {' '.join(words)} "
+
+
+@functools.cache
+def _frequencies() -> tuple[dict[str, float], ...]:
+    return tuple(wordfreq.get_frequency_dict(language, wordlist=size) for language, size in LISTS)
+
+
+@functools.lru_cache(maxsize=262_144)
+def zipf(word: str) -> float:
+    """How common a small-letter word is, in the language that has it most: 0 for words that no list knows.
+
+    On the Zipf scale. Unlike `rarity`, a word with digits is known only as it is listed.
+    """
+    frequency = max(known.get(word, 0.0) for known in _frequencies())
+    return math.log10(frequency) + 9.0 if frequency else 0.0
 
 
 @functools.lru_cache(maxsize=262_144)

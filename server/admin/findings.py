@@ -31,6 +31,9 @@ class EvidenceReply(Reply):
     """Why a detection came out as it did."""
 
     matched: str = Field(description="The part of the input that decided")
+    read_as: str | None = Field(
+        description="How that part came out of the input, where it does not stand there as it is: decoded, for example"
+    )
     alias: str | None
     spans: list[SpanReply] = Field(description="Where the subject is named")
     nearest_forget: NearReply | None
@@ -63,6 +66,7 @@ class DetectionReply(Reply):
             band=found.band,
             evidence=EvidenceReply(
                 matched=evidence.matched,
+                read_as=evidence.read_as or None,
                 alias=evidence.alias or None,
                 spans=[
                     SpanReply(path=list(explanation.segments[span.segment].path), start=span.start, end=span.end)

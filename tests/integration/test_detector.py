@@ -24,6 +24,7 @@ from guards.plan import Band, Role, Segment
 from guards.scope import Example, Kind, Mode, Scope, Source, default_policy
 from server.loading import load_calibration, load_encoder
 from server.settings import load_settings
+from tests.fakes.disguises import DISGUISES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -154,6 +155,7 @@ LONG = (
     "a cat, and the owner always knew what I would like. Anyway, thanks for your help and have a nice day. "
 )
 TOFU = os.environ.get("UNREMEMBER_TOFU_DIR")
+needs_tofu = pytest.mark.skipif(TOFU is None, reason="UNREMEMBER_TOFU_DIR does not name a directory with TOFU")
 # The first authors of forget10, twenty questions each, in the order of the file.
 AUTHORS = ("Hsiao Yun-Hwa", "Carmen Montenegro", "Elvin Mammadov", "Rajeev Majumdar", "Jad Ambrose Al-Shamary")
 
@@ -295,28 +297,35 @@ def test_no_character_of_a_long_text_goes_unread(encoder: Encoder) -> None:
         assert max(encoder.token_counts([text[w.start : w.end] for w in windows])) < 100
 
 
-def _tofu(name: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (Path(str(TOFU)) / f"{name}.jsonl").read_text("utf-8").splitlines()]
-
-
-@pytest.mark.skipif(TOFU is None, reason="UNREMEMBER_TOFU_DIR does not name a directory with TOFU")
-async def test_tofu_paraphrases_are_caught_and_other_authors_left_alone(
-    queue: EncoderQueue, calibration: Calibration
-) -> None:
+@pytest.fixture(scope="module")
+async def authors(queue: EncoderQueue, calibration: Calibration) -> Detector:
+    """Five authors of TOFU, each forgotten."""
     detector = Detector(queue, calibration)
     forget = _tofu("forget10")
     for place, author in enumerate(AUTHORS):
         examples = tuple(Example(row["question"], row["answer"]) for row in forget[20 * place : 20 * place + 20])
         source = Source(author, Kind.PERSON, examples=examples)
         detector.apply(await _compile(source, author, queue, calibration))
-    questions = {
-        row["paraphrased_question"]: AUTHORS[place // 20]
-        for place, row in enumerate(_tofu("forget10_perturbed")[: 20 * len(AUTHORS)])
-    }
-    inside = await _bands(detector, list(questions))
+    return detector
+
+
+def _asked() -> dict[str, str]:
+    """Paraphrases about those authors, and whom each is about."""
+    rows = _tofu("forget10_perturbed")[: 20 * len(AUTHORS)]
+    return {row["paraphrased_question"]: AUTHORS[place // 20] for place, row in enumerate(rows)}
+
+
+def _tofu(name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (Path(str(TOFU)) / f"{name}.jsonl").read_text("utf-8").splitlines()]
+
+
+@needs_tofu
+async def test_tofu_paraphrases_are_caught_and_other_authors_left_alone(authors: Detector) -> None:
+    questions = _asked()
+    inside = await _bands(authors, list(questions))
     missed = [prompt for prompt, author in questions.items() if inside[prompt].get(author) is not Band.HIGH]
-    retained = await _bands(detector, [row["question"] for row in _tofu("retain90")[::6]])
-    others = await _bands(detector, [row["question"] for row in _tofu("real_authors") + _tofu("world_facts")])
+    retained = await _bands(authors, [row["question"] for row in _tofu("retain90")[::6]])
+    others = await _bands(authors, [row["question"] for row in _tofu("real_authors") + _tofu("world_facts")])
     print(
         f"missed {len(missed)}/{len(questions)};",
         f"retain90 high {len(_high(retained))}/{len(retained)},",
@@ -326,3 +335,17 @@ async def test_tofu_paraphrases_are_caught_and_other_authors_left_alone(
     assert len(missed) <= 1
     assert len(_high(retained)) <= 0.02 * len(retained)
     assert len(_high(others)) <= 1
+
+
+@needs_tofu
+@pytest.mark.parametrize("disguise", sorted(DISGUISES))
+async def test_disguised_paraphrases_are_caught_as_plain_ones_are(authors: Detector, disguise: str) -> None:
+    """Every fifth of the hundred; with all of them none was missed in any form, plain or disguised."""
+    questions = dict(list(_asked().items())[::5])
+    disguised = {DISGUISES[disguise](prompt): author for prompt, author in questions.items()}
+    plain = await _bands(authors, list(questions))
+    found = await _bands(authors, list(disguised))
+    caught = [prompt for prompt, author in questions.items() if plain[prompt].get(author) is Band.HIGH]
+    recognised = [prompt for prompt, author in disguised.items() if found[prompt].get(author) is Band.HIGH]
+    print(f"{disguise}: caught {len(recognised)}/{len(disguised)}, plain {len(caught)}/{len(questions)}")
+    assert len(recognised) >= len(caught)

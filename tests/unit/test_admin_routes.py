@@ -387,6 +387,7 @@ async def test_explain(client: httpx.AsyncClient) -> None:
                 "band": "high",
                 "evidence": {
                     "matched": "Who is Zaphod?",
+                    "read_as": None,
                     "alias": SECRET,
                     "spans": [],
                     "nearest_forget": {"text": "Zaphod did.", "similarity": 0.8},

@@ -112,6 +112,8 @@ class FakeGateway:
     def _explain(self, prompt: str) -> dict[str, Any]:
         evidence = {
             "threshold": 0.5,
+            "matched": prompt,
+            "read_as": None,
             "nearest_forget": {"text": "Who wrote Harry Potter?", "similarity": 0.99},
             "nearest_retain": None,
             "would_change": "nothing",

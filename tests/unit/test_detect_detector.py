@@ -16,6 +16,7 @@ from guards.detect.index import VectorIndex
 from guards.errors import CannotDecide
 from guards.plan import Band, Detection, Role, Segment, Span
 from guards.scope import Correction, Example, Kind, Mode, Scope, Source, default_policy
+from tests.fakes.disguises import in_base64, rot13
 from tests.fakes.encoder import WordEncoder, calibration
 
 if TYPE_CHECKING:
@@ -99,6 +100,27 @@ async def test_a_question_close_to_an_example_is_found_without_a_name(queue: Enc
     assert found.band is Band.HIGH
     assert found.spans == ()
     assert found.evidence.nearest_forget.startswith("Which botanist")
+
+
+async def test_what_is_encoded_is_found_where_it_stands(queue: EncoderQueue) -> None:
+    detector = Detector(queue, calibration())
+    detector.apply(await _scope(queue))
+    coded = in_base64("Which botanist found the glowing moss of Uppsala?")
+    found = await _only(detector, f"Please answer {coded} briefly.")
+    assert found is not None
+    assert (found.band, found.segments, found.spans) == (Band.HIGH, (0,), ())
+    assert found.evidence.matched == "Which botanist found the glowing moss of Uppsala?"
+    assert found.evidence.read_as == "Decoded from base64."
+    text = f"Please say: {rot13('does Zelda Quillwort like tea')}"
+    found = await _only(detector, text)
+    assert found is not None
+    assert found.band is Band.HIGH
+    assert [text[span.start : span.end] for span in found.spans] == [rot13("Zelda Quillwort")]
+    assert found.evidence.read_as == "Decoded from ROT13."
+    assert detector.names({"r1"}, _asks("Hello.", text)) == [replace(found.spans[0], segment=1)]
+    plain = await _only(detector, "Does Zelda Quillwort like tea?")
+    assert plain is not None
+    assert plain.evidence.read_as == ""
 
 
 async def test_it_is_found_inside_a_long_text_too(queue: EncoderQueue) -> None:

@@ -1,0 +1,48 @@
+"""The ways in which a request's asking segments are read: each as it stands, and as what it stands for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from guards.plan import Role, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from guards.detect.decoding import Decoding
+    from guards.detect.lexical import Match
+    from guards.detect.passages import Passage
+    from guards.plan import Segment
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text to be judged, on behalf of the segment at index ``segment``."""
+
+    segment: int
+    text: str
+    decoding: Decoding | None = None
+    """How it came out of the segment's own text; None where it is that text."""
+
+    def span(self, start: int, end: int) -> Span:
+        """The segment's characters behind ``text[start:end]``, which must not be empty."""
+        if self.decoding is not None:
+            start, end = self.decoding.original_span(start, end)
+        return Span(self.segment, start, end)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A text with its windows' vectors, and the names found in it."""
+
+    of: Text
+    passage: Passage
+    matches: Sequence[Match]
+    near: Sequence[Mapping[str, float]]
+    """For each window the nearest requests, with the cosine of each one's nearest item."""
+
+
+def plain_texts(segments: Sequence[Segment]) -> list[Text]:
+    """What asks, as it stands."""
+    return [Text(place, segment.text) for place, segment in enumerate(segments) if segment.role is Role.ASKS]
