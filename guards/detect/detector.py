@@ -311,7 +311,7 @@ def _evidence(scorer: ScopeScorer, verdict: Verdict, band: Band, reading: Readin
     window = reading.passage.windows[verdict.window] if verdict.window >= 0 else None
     return Evidence(
         matched=reading.of.text[window.start : window.end] if window else "",
-        read_as=how_it_was_read(reading),
+        read_as=how_it_was_read(reading, scope.request_id),
         alias=verdict.alias,
         nearest_forget=scope.forget.texts[verdict.nearest_forget] if window else "",
         nearest_forget_similarity=verdict.forget_similarity,

@@ -14,10 +14,17 @@ if TYPE_CHECKING:
 _FOREIGN_TOLD = 0.2
 
 
-def how_it_was_read(reading: Reading) -> str:
-    """How the text that decided came out of the prompt; empty where it stands there as it is."""
-    decoding = reading.of.decoding
-    return f"Decoded from {', then '.join(decoding.forms)}." if decoding else ""
+def how_it_was_read(reading: Reading, request_id: str) -> str:
+    """How the text that decided came out of the prompt; empty where it stands there, spelt right."""
+    said = []
+    if decoding := reading.of.decoding:
+        said.append(f"Decoded from {', then '.join(decoding.forms)}.")
+    own = [match for match in reading.matches if match.request_id == request_id]
+    right = {match.alias for match in own if match.misspelt is None}
+    wrong = {match.alias: match for match in own if match.alias not in right}
+    for alias, match in wrong.items():
+        said.append(f'"{reading.of.text[match.start : match.end]}" is taken for the name "{alias}", misspelt.')
+    return " ".join(said)
 
 
 def what_would_change(scorer: ScopeScorer, verdict: Verdict, band: Band) -> str:

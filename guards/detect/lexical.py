@@ -7,16 +7,28 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import ahocorasick
+from rapidfuzz.distance import OSA
 
-from guards.detect.words import Words, phrase_key
+from guards.detect.misspelling import SHORTEST, Neighbourhood, misspells
+from guards.detect.words import WORDS_PER_PROMPT, Words, phrase_frequency, phrase_key, zipf
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 # A level of the lexicon takes in the level before it when that is less than this many times larger.
 _FANOUT = 4
 # Letters from which on words written together (a hashtag) are no ordinary word of their own.
 _LONG_ENOUGH_TOGETHER = 8
+# On the Zipf scale, less than one in a million words: what is more common is typed on purpose. So is what is more
+# than a hundredth as common as the name's word, where people mistype one or two words of a hundred, each in many ways.
+_RARE = 3.0
+_RARER = 2.0
+# One in ten million words.
+_SUPPORTED = 2.0
+# Of a phrase in all.
+_EDITS = 2
+# Phrases compared with a text, at most: what bounds the time of one made of misspellings.
+_LOOKED_AT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +39,8 @@ class Match:
     alias: str
     start: int
     end: int
+    misspelt: float | None = None
+    """None where the alias is spelt right; else the estimated share of ordinary prompts that hold what is typed."""
 
 
 def alias_keys(alias: str) -> tuple[str, ...]:
@@ -47,8 +61,36 @@ def alias_keys(alias: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(keys))
 
 
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """Some phrases. ``anchored`` has them by their rarest word, if it is long enough to be misspelt."""
+
+    keys: dict[str, None]
+    automaton: ahocorasick.Automaton
+    anchored: dict[str, list[tuple[str, ...]]]
+    anchors: Neighbourhood
+    longest: int
+    """Words of the longest phrase."""
+
+    @classmethod
+    def of(cls, keys: dict[str, None]) -> _Level:
+        automaton = ahocorasick.Automaton()
+        anchored: dict[str, list[tuple[str, ...]]] = {}
+        for key in keys:
+            automaton.add_word(key, key)
+            words = tuple(key.split())
+            anchor = min(words, key=lambda word: (zipf(word), -len(word)))
+            anchored.setdefault(anchor, []).append(words)
+        automaton.make_automaton()
+        longest = max(len(words) for phrases in anchored.values() for words in phrases)
+        return cls(keys, automaton, anchored, Neighbourhood(anchored), longest)
+
+
 class Lexicon:
     """Aho-Corasick over the folded words of all aliases; a match begins and ends with a word.
+
+    A name is also found where words of it are misspelt: words of five letters by one edit, of nine by two, and no
+    phrase by more than two. Only a word that is rare itself, and in no name, is taken for another.
 
     Kept in levels of geometrically growing size, so that adding a scope rebuilds a small automaton
     most of the time: amortised cost per phrase is logarithmic. Removing takes effect at once; the
@@ -59,7 +101,7 @@ class Lexicon:
         self._owners: dict[str, dict[str, str]] = {}
         self._keys: dict[str, tuple[str, ...]] = {}
         self._words: Counter[str] = Counter()
-        self._levels: list[tuple[dict[str, None], ahocorasick.Automaton]] = []
+        self._levels: list[_Level] = []
 
     def add(self, request_id: str, aliases: Iterable[str]) -> None:
         """Make ``aliases`` the names of ``request_id``, in place of those it had."""
@@ -91,28 +133,75 @@ class Lexicon:
         return word in self._words
 
     def find(self, words: Words) -> list[Match]:
-        """Every alias among ``words``, with the place of its first and last word."""
+        """Every alias among ``words``, with the place of its first and last word, and those that are misspelt."""
         found: dict[tuple[str, int, int], Match] = {}
-        for _, automaton in self._levels:
-            for last, key in automaton.iter(words.key):
-                owners = self._owners.get(key)
-                if not owners:
-                    continue
+        for level in self._levels:
+            for last, key in level.automaton.iter(words.key):
                 # Words before the match are as many as the blanks before it.
                 first = words.key.count(" ", 0, last - len(key) + 1)
-                final = first + key.count(" ") - 2
-                start, end = words.spans[first][0], words.spans[final][1]
-                for request_id, alias in owners.items():
-                    found[request_id, start, end] = Match(request_id, alias, start, end)
+                self._note(found, words, key, first, None)
+        unknown = [place for place, word in enumerate(words.texts) if zipf(word) < _RARE and self._may_misspell(word)]
+        if unknown:
+            for key, first in self._misspelt(words.texts, unknown):
+                typed = words.texts[first : first + key.count(" ") - 1]
+                self._note(found, words, key, first, min(1.0, phrase_frequency(" ".join(typed)) * WORDS_PER_PROMPT))
         return list(found.values())
 
+    def _note(
+        self, found: dict[tuple[str, int, int], Match], words: Words, key: str, first: int, misspelt: float | None
+    ) -> None:
+        owners = self._owners.get(key)
+        if owners:
+            start, end = words.spans[first][0], words.spans[first + key.count(" ") - 2][1]
+            for request_id, alias in owners.items():
+                found.setdefault((request_id, start, end), Match(request_id, alias, start, end, misspelt))
+
+    def _may_misspell(self, word: str) -> bool:
+        return len(word) >= SHORTEST and word not in self._words and not word.isdigit()
+
+    def _misspelt(self, texts: Sequence[str], unknown: Sequence[int]) -> Iterator[tuple[str, int]]:
+        """Phrases that are in the text but for some of its unknown words, and the place of their first word."""
+        typed = {texts[place] for place in unknown}
+        places = set(unknown)
+        looked_at = 0
+        for level in self._levels:
+            near = level.anchors.near(typed)
+            around = {
+                other
+                for place in unknown
+                for other in range(max(0, place - level.longest + 1), min(len(texts), place + level.longest))
+            }
+            for place in sorted(around):
+                for anchor in (texts[place], *near.get(texts[place], ())):
+                    for phrase in level.anchored.get(anchor, ()):
+                        looked_at += 1
+                        if looked_at > _LOOKED_AT:
+                            return
+                        first = place - phrase.index(anchor)
+                        if _stands_at(phrase, texts, first, places):
+                            yield phrase_key(phrase), first
+
     def _insert(self, fresh: dict[str, None]) -> None:
-        while fresh and self._levels and len(self._levels[-1][0]) < _FANOUT * len(fresh):
-            older, _ = self._levels.pop()
+        while fresh and self._levels and len(self._levels[-1].keys) < _FANOUT * len(fresh):
+            older = self._levels.pop().keys
             fresh = {key: None for key in older if key in self._owners} | fresh
         if fresh:
-            automaton = ahocorasick.Automaton()
-            for key in fresh:
-                automaton.add_word(key, key)
-            automaton.make_automaton()
-            self._levels.append((fresh, automaton))
+            self._levels.append(_Level.of(fresh))
+
+
+def _stands_at(phrase: Sequence[str], texts: Sequence[str], first: int, unknown: Collection[int]) -> bool:
+    """Whether a phrase stands at a place, with one or two edits in words that are unknown."""
+    if first < 0 or first + len(phrase) > len(texts):
+        return False
+    edits = 0
+    for place, word in enumerate(phrase, first):
+        if texts[place] != word:
+            if place not in unknown or not _misspells(texts[place], word, supported=len(phrase) > 1):
+                return False
+            edits += OSA.distance(texts[place], word)
+    return 0 < edits <= _EDITS
+
+
+def _misspells(typed: str, word: str, *, supported: bool) -> bool:
+    """Whether a word is a misspelling. It may be a less rare one where the rest of the name stands beside it."""
+    return zipf(typed) <= max(zipf(word) - _RARER, _SUPPORTED if supported else 0.0) and misspells(typed, word)

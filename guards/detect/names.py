@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from guards.detect.lexical import alias_keys
-from guards.detect.words import Words, phrase_frequency
+from guards.detect.words import WORDS_PER_PROMPT, Words, phrase_frequency
 from guards.scope import Alias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-# The average user prompt of LMSYS-Chat-1M has 69.5 tokens (Zheng et al., 2023, table 1), about 50 words.
-WORDS_PER_PROMPT = 50
 
 
 def assess_aliases(names: Iterable[str], background: Sequence[Words]) -> tuple[Alias, ...]:

@@ -94,7 +94,7 @@ class ScopeScorer:
         if not looked_at:
             return _NOTHING
         # A name says what the whole segment is about, wherever in it the name stands.
-        rarest = min(matches, key=lambda match: self._rates[match.alias], default=None)
+        rarest = min(matches, key=self._rate, default=None)
         features, nearest, nearest_retain = self._evidence.features(
             passage.vectors[looked_at],
             [passage.texts[row] for row in looked_at],
@@ -140,7 +140,7 @@ class ScopeScorer:
 
     def name_strength(self, matches: Sequence[Match]) -> float:
         """`name_strength` of the rarest of this scope's names that were found, 0 if none was."""
-        return max((name_strength(self._rates[match.alias]) for match in matches), default=0.0)
+        return max((name_strength(self._rate(match)) for match in matches), default=0.0)
 
     def band(self, probability: float) -> Band:
         """The band a probability falls into."""
@@ -152,20 +152,24 @@ class ScopeScorer:
         """Whether a name alone reaches the high band: no more ordinary prompts contain it than may reach the band."""
         return self._rates[alias] <= self.scope.high.alpha
 
-    def _name_suffices(self, alias: str | None, retain: float) -> bool:
-        # Where a retain item is nearer, the name may be a namesake's: then it is evidence among other.
-        return alias is not None and self.is_rare(alias) and retain >= 0.0
+    def _rate(self, match: Match) -> float:
+        """The share of ordinary prompts that hold a name, or what is typed for it."""
+        return min(1.0, self._rates[match.alias] + (match.misspelt or 0.0))
 
-    def _name_probability(self, alias: str) -> float:
+    def _name_suffices(self, match: Match | None, retain: float) -> bool:
+        # Where a retain item is nearer, the name may be a namesake's: then it is evidence among other.
+        return match is not None and self._rate(match) <= self.scope.high.alpha and retain >= 0.0
+
+    def _name_probability(self, match: Match) -> float:
         """From the high threshold, for a name as common as the band allows, to 1 for one never met innocently."""
         threshold = self.scope.high.probability
-        return max(threshold, 1.0 - (1.0 - threshold) * self._rates[alias] / self.scope.high.alpha)
+        return max(threshold, 1.0 - (1.0 - threshold) * self._rate(match) / self.scope.high.alpha)
 
-    def _named_windows(self, passage: Passage, matches: Sequence[Match]) -> dict[int, str]:
+    def _named_windows(self, passage: Passage, matches: Sequence[Match]) -> dict[int, Match]:
         """The windows in which a name stands, each with its rarest."""
-        named: dict[int, str] = {}
-        for match in sorted(matches, key=lambda match: -self._rates[match.alias]):
+        named: dict[int, Match] = {}
+        for match in sorted(matches, key=self._rate, reverse=True):
             for row, window in enumerate(passage.windows):
                 if match.start < window.end and window.start < match.end:
-                    named[row] = match.alias
+                    named[row] = match
         return named

@@ -21,6 +21,8 @@ _WORD = re.compile(f"[{BLANKLESS}]|[^\\W_{BLANKLESS}]+")
 LISTS = (("en", "large"), ("de", "small"), ("es", "small"), ("fr", "small"))
 # Zipf scale: log10 of occurrences in a billion words. Function words begin near 6.
 _COMMON_ZIPF = 6.0
+# The average user prompt of LMSYS-Chat-1M has 69.5 tokens (Zheng et al., 2023, table 1), about 50 words.
+WORDS_PER_PROMPT = 50
 
 
 class Words:

@@ -32,7 +32,7 @@ class EvidenceReply(Reply):
 
     matched: str = Field(description="The part of the input that decided")
     read_as: str | None = Field(
-        description="How that part came out of the input, where it does not stand there as it is: decoded, for example"
+        description="How that part came out of the input, where it does not stand there as it is: decoded, or misspelt"
     )
     alias: str | None
     spans: list[SpanReply] = Field(description="Where the subject is named")

@@ -38,7 +38,7 @@ def _describe(found: dict[str, Any]) -> None:
     band, threshold = found["band"], evidence["threshold"]
     terminal.say(f"  {found['request_id']}: {band}, probability {found['probability']:.3f}, threshold {threshold:.3f}")
     if evidence["read_as"]:
-        terminal.say(f"    {evidence['read_as']} It then reads: {evidence['matched'][:200]}", "dim")
+        terminal.say(f"    {evidence['read_as']} What decided reads: {evidence['matched'][:200]}", "dim")
     for title, name in (("nearest forgotten", "nearest_forget"), ("nearest kept", "nearest_retain")):
         if near := evidence[name]:
             terminal.say(f"    {title} ({near['similarity']:.2f}): {near['text'][:200]}", "dim")

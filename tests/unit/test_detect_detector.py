@@ -123,6 +123,18 @@ async def test_what_is_encoded_is_found_where_it_stands(queue: EncoderQueue) -> 
     assert plain.evidence.read_as == ""
 
 
+async def test_a_misspelt_name_counts_as_the_name(queue: EncoderQueue) -> None:
+    detector = Detector(queue, calibration())
+    detector.apply(await _scope(queue))
+    text = "What does Zelda Quilwort eat for breakfast?"
+    found = await _only(detector, text)
+    assert found is not None
+    assert (found.band, found.evidence.alias) == (Band.HIGH, "Zelda Quillwort")
+    assert [text[span.start : span.end] for span in found.spans] == ["Zelda Quilwort"]
+    assert found.evidence.read_as == '"Zelda Quilwort" is taken for the name "Zelda Quillwort", misspelt.'
+    assert detector.names({"r1"}, _asks(text)) == list(found.spans)
+
+
 async def test_it_is_found_inside_a_long_text_too(queue: EncoderQueue) -> None:
     detector = Detector(queue, calibration())
     detector.apply(await _scope(queue))

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guards.detect.lexical import Lexicon
+from guards.detect.misspelling import SHORTEST, Neighbourhood, misspells, tolerance
 from guards.detect.words import Words
+from offline.detector.background import background_prompts, read_data
 
 WORDS = st.sampled_from(["ann", "anna", "bo", "b", "o", "cy"])
 PHRASES = st.lists(WORDS, min_size=1, max_size=3).map(" ".join)
@@ -102,3 +104,93 @@ def test_a_name_is_found_written_together(text: str) -> None:
     lexicon = Lexicon()
     lexicon.add("r1", ["Harry Potter"])
     assert [match.alias for match in lexicon.find(Words(text))] == ["Harry Potter"]
+
+
+MISSPELT = ["Harry Potter", "J. K. Rowling", "Hogwarts", "Zelda Quillfeather", "Rose Ann"]
+
+
+@pytest.mark.parametrize(
+    ("text", "typed", "alias"),
+    [
+        ("Who wrote Hary Potter?", "Hary Potter", "Harry Potter"),
+        ("who wrote harry poter", "harry poter", "Harry Potter"),
+        ("who wrote Harry Pottre?", "Harry Pottre", "Harry Potter"),
+        ("who wrote Hary Poter?", "Hary Poter", "Harry Potter"),
+        ("who wrote HARRRY POTTER", "HARRRY POTTER", "Harry Potter"),
+        ("by J.K. Rowlling.", "J.K. Rowlling", "J. K. Rowling"),
+        ("where is Hogwrats", "Hogwrats", "Hogwarts"),
+        ("does Zelda Quilfeathr paint", "Zelda Quilfeathr", "Zelda Quillfeather"),
+        ("a book by harrypoter", "harrypoter", "Harry Potter"),
+    ],
+)
+def test_a_misspelt_name_is_found(text: str, typed: str, alias: str) -> None:
+    lexicon = Lexicon()
+    lexicon.add("r1", MISSPELT)
+    (match,) = lexicon.find(Words(text))
+    assert (text[match.start : match.end], match.alias) == (typed, alias)
+    assert match.misspelt is not None
+    assert 0.0 <= match.misspelt < 0.001
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Harry Porter is an actor",  # another name
+        "the Harry Putter golf club",
+        "Hurry Potter, we are late",
+        "Hary Poterr",  # three edits in all
+        "Rosa Ann or Rose Anne",  # words too short to be misspelt
+        "Larry Potter",
+        "Zelda Quilfathr",  # three edits in one word
+        "hogwar",
+        "Hary. A poter",
+        "K. Dowling and J. K. Bowling",
+        "",
+    ],
+)
+def test_another_word_or_name_is_no_misspelling(text: str) -> None:
+    lexicon = Lexicon()
+    lexicon.add("r1", MISSPELT)
+    assert lexicon.find(Words(text)) == []
+
+
+def test_a_name_that_is_spelt_right_is_not_found_misspelt_too() -> None:
+    lexicon = Lexicon()
+    lexicon.add("r1", ["Quillfeather"])
+    lexicon.add("r2", ["Quillfeathers"])
+    found = lexicon.find(Words("Is Quillfeather here?"))
+    assert [(match.request_id, match.misspelt) for match in found] == [("r1", None)]
+    lexicon.remove("r1")
+    assert [match.request_id for match in lexicon.find(Words("Is Quillfeather here?"))] == ["r2"]
+
+
+def test_no_ordinary_prompt_holds_a_misspelt_name() -> None:
+    lexicon = Lexicon()
+    pools = read_data("entities_training")
+    for first in pools["given"]:
+        for last in pools["family"]:
+            lexicon.add(f"{first} {last}", [f"{first} {last}", last])
+    found = [match for prompt in background_prompts() for match in lexicon.find(Words(prompt))]
+    assert [match for match in found if match.misspelt is not None] == []
+
+
+LETTERS = st.text("abc", min_size=4, max_size=11)
+
+
+@given(st.lists(LETTERS, max_size=30, unique=True), LETTERS)
+def test_every_word_near_enough_is_found(words: list[str], typed: str) -> None:
+    near = Neighbourhood(words).near([typed])
+    assert sorted(near.get(typed, [])) == sorted(word for word in words if tolerance(word) and misspells(typed, word))
+
+
+@given(st.text(min_size=4, max_size=14), st.integers(0, 13), st.sampled_from(["drop", "double", "swap", "change"]))
+def test_one_edit_is_always_near(word: str, place: int, edit: str) -> None:
+    place %= len(word)
+    typed = {
+        "drop": word[:place] + word[place + 1 :],
+        "double": word[: place + 1] + word[place:],
+        "swap": word[:place] + word[place + 1 : place + 2] + word[place] + word[place + 2 :],
+        "change": word[:place] + "x" + word[place + 1 :],
+    }[edit]
+    expected = {typed: [word]} if tolerance(word) and len(typed) >= SHORTEST else {}
+    assert Neighbourhood([word]).near([typed]) == expected
