@@ -113,7 +113,6 @@ def _thresholds(columns: Sequence[Column]) -> Section:
             for place, (name, value) in enumerate(column.thresholds.items())
         )
         groups.append(Group(f"{column.name} · AUC {column.scores.auc():.4f}", rows))
-    notes = " ".join(f"{column.name}: {column.note}" for column in columns)
     ours = columns[0].attributed
     told = f" {columns[0].name} names the right subject for {percent(ours.share)} of positives." if ours else ""
     table = Table(
@@ -123,7 +122,8 @@ def _thresholds(columns: Sequence[Column]) -> Section:
         "Misses and false positives",
         "First at each detector's own thresholds, fixed before it saw any of these prompts; then at those at which "
         "so many near neighbours are found, which makes detectors comparable, and takes the near neighbours to set."
-        f"{told} {notes}",
+        f"{told}",
+        terms={column.name: column.note for column in columns},
         tables=(table,),
     )
 

@@ -81,6 +81,8 @@ class Section:
     figures: tuple[Figure, ...] = ()
     quotations: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Lists of texts, folded away, by their titles."""
+    terms: Mapping[str, str] = field(default_factory=dict)
+    """What names in it mean."""
 
 
 @dataclass(frozen=True, slots=True)

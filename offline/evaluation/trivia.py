@@ -20,7 +20,7 @@ from guards.detect.words import Words
 from guards.scope import Example, Kind, Source
 from offline.evaluation.dataset import DataSet
 from offline.evaluation.errors import DataError
-from offline.evaluation.ordinary import ordinary_prompts
+from offline.evaluation.ordinary import ordinary_prompts, read_data
 from offline.evaluation.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -92,15 +92,26 @@ def load(topic: str, *, cache: Path) -> DataSet:
                 about.subject, about.kind, examples=tuple(Example(one.text, one.answers[0]) for one in asked[:half])
             ),
         ),
-        positives=tuple(Prompt((one.text,), about.subject, one.answers[0]) for one in asked[half:]),
-        near=tuple(Prompt((one.text,), answer=one.answers[0]) for one in near),
+        positives=(
+            *(Prompt((one.text,), about.subject, one.answers[0]) for one in asked[half:]),
+            *_in_languages(topic, "positives", about.subject),
+        ),
+        near=(*(Prompt((one.text,), answer=one.answers[0]) for one in near), *_in_languages(topic, "near", "")),
         background=tuple(Prompt((text,)) for text in ordinary_prompts()),
         digests={"trivia lists": hashlib.sha256(b"".join(files[name] for name in sorted(files))).hexdigest()},
         notes=(
             f"Of {len(asked)} questions {half} are the request's examples, the others are asked. Near: questions on "
-            f"other topics; {len(others) - len(near)} that are about {about.subject} too were left out.",
+            f"other topics; {len(others) - len(near)} that are about {about.subject} too were left out. Questions in "
+            "other languages were written for this project.",
         ),
     )
+
+
+def _in_languages(topic: str, side: str, subject: str) -> Iterable[Prompt]:
+    """Questions in other languages, written for this project; English ones are the lists'."""
+    for language, sides in read_data("languages").get(topic, {}).items():
+        for text in sides[side]:
+            yield Prompt((text,), subject, form=f"language: {language}")
 
 
 def _is_about(question: Question, topic: Topic) -> bool:

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from server.admin.jobs import job
@@ -127,16 +135,19 @@ def detector(
 def _bars() -> Iterator[Callable[[str, int, int], None]]:
     """A bar for each thing that is being done, drawn on a terminal; elsewhere a line when it is done."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    tasks: dict[str, Any] = {}
-    with Progress(*columns, TimeRemainingColumn(), console=terminal.out, disable=not terminal.out.is_terminal) as bars:
+    drawn = terminal.out.is_terminal
+    tasks: dict[str, TaskID] = {}
+    ended: set[str] = set()
+    with Progress(*columns, TimeRemainingColumn(), console=terminal.out, disable=not drawn) as bars:
 
         def show(title: str, done: int, total: int) -> None:
             if title not in tasks:
                 tasks[title] = bars.add_task(title, total=total)
             bars.update(tasks[title], completed=done)
-            if done == total and not terminal.out.is_terminal and tasks[title] is not None:
-                terminal.say(f"{title}: {total} of {total}")
-                tasks[title] = None
+            if done == total and title not in ended:
+                ended.add(title)
+                if not drawn:
+                    terminal.say(f"{title}: {total} of {total}")
 
         yield show
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -20,6 +21,7 @@ from offline.evaluation.dataset import DataSet, load
 from offline.evaluation.errors import DataError
 from offline.evaluation.learned import keys, learned_keys
 from offline.evaluation.ordinary import ordinary_prompts
+from offline.evaluation.prompts import PLAIN
 from offline.evaluation.transforms import fillers
 from server.cli import commands
 
@@ -178,10 +180,13 @@ def test_trivia_is_halved_and_questions_of_other_lists_about_it_are_left_out(lis
     data = load("trivia:harrypotter", cache=tmp_path)
     (request,) = data.requests
     assert (request.subject, request.kind) == ("Harry Potter", Kind.WORK)
-    examples, asked = {one.prompt for one in request.examples}, {prompt.text for prompt in data.positives}
+    examples = {one.prompt for one in request.examples}
+    asked = {prompt.text for prompt in data.positives if prompt.form == PLAIN}
     assert (len(examples), len(asked)) == (5, 5)
     assert examples.isdisjoint(asked)
-    assert [prompt.text for prompt in data.near] == ["What is 6 x 7?"]
+    assert [prompt.text for prompt in data.near if prompt.form == PLAIN] == ["What is 6 x 7?"]
+    in_languages = Counter(prompt.form for prompt in (*data.positives, *data.near) if prompt.form != PLAIN)
+    assert in_languages == {f"language: {name}": 20 for name in ("German", "Spanish", "French", "Chinese", "Russian")}
     assert data == load("trivia:harrypotter", cache=tmp_path)
 
 
