@@ -16,6 +16,7 @@ from guards.detect.explanation import how_it_was_read, what_would_change
 from guards.detect.index import VectorIndex
 from guards.detect.lexical import Lexicon, Match
 from guards.detect.readings import Reading, Text, plain_texts
+from guards.detect.recollection import Recollection
 from guards.detect.scoring import ScopeScorer, Verdict
 from guards.detect.words import Words
 from guards.plan import Band, Detection, Evidence, Span
@@ -35,12 +36,16 @@ _NEAREST_SCOPES = 16
 _EXPLAINED = 20
 # Scopes kept ready for judging: making one ready takes a tenth of a millisecond.
 _SCORERS = 4_096
+# Windows of passages for which it is remembered what they come near, until a scope changes.
+_RECALLED_WINDOWS = 20_000
 # Comparisons of vectors that take about a millisecond: a longer search is not made on the event loop.
 _QUICK_SEARCH = 10_000
 # Scopes scored in full for an explanation.
 _EXPLAINED_FROM = 1_000
 # Characters from which on looking for encodings takes milliseconds, and another thread.
 _LONG = 4_000
+
+_Reached = dict[str, list[int]]
 
 
 class Detector:
@@ -69,6 +74,8 @@ class Detector:
         self._scopes: dict[str, Scope] = {}
         self._scorers: OrderedDict[str, ScopeScorer] = OrderedDict()
         """Those made last; a scorer takes several times the memory of its scope."""
+        self._reached: Recollection[_Reached] = Recollection(_RECALLED_WINDOWS)
+        self._changes = 0
         self._decrees: dict[int, tuple[str, ...]] = {}
         """By the hash of an item's words, the requests that have it."""
 
@@ -76,6 +83,11 @@ class Detector:
     def index_vectors(self) -> int:
         """How many vectors are searched."""
         return len(self._index)
+
+    @property
+    def index(self) -> VectorIndex:
+        """The vectors that are searched; for measuring."""
+        return self._index
 
     def scopes(self) -> list[Scope]:
         """The scopes applied, in order of application."""
@@ -98,12 +110,14 @@ class Detector:
             if scope.request_id not in owners:
                 self._decrees[item] = (*owners, scope.request_id)
         self._scopes[scope.request_id] = scope
+        self._changed()
 
     def remove(self, request_id: str) -> None:
         """Stop detecting by the scope of ``request_id``; unknown ids are ignored."""
         scope = self._scopes.pop(request_id, None)
         if scope is None:
             return
+        self._changed()
         self._scorers.pop(request_id, None)
         self._lexicon.remove(request_id)
         self._index.remove(request_id)
@@ -122,7 +136,7 @@ class Detector:
             return []
         timings: dict[str, float] = {}
         readings = await self._read(segments, timings)
-        brought_up = self._bring_up(readings, timings)
+        brought_up = self._bring_up(readings)
         started = time.perf_counter()
         detections = []
         for request_id, rows in brought_up.items():
@@ -144,7 +158,7 @@ class Detector:
         """
         timings: dict[str, float] = {}
         readings = await self._read(segments, timings)
-        brought_up = self._bring_up(readings, timings)
+        brought_up = self._bring_up(readings)
         started = time.perf_counter()
         few = len(self._scopes) <= _EXPLAINED_FROM
         everywhere = {place: range(len(reading.passage.windows)) for place, reading in enumerate(readings)}
@@ -179,19 +193,30 @@ class Detector:
         decoded = time.perf_counter()
         passages = await self._queue.read([text.text for text in texts])
         encoded = time.perf_counter()
-        near = await self._search(passages)
+        reached = await self._search(passages)
         searched = time.perf_counter()
         # After everything that is awaited, so that names are those of the scopes of now, as the scorers are.
         readings = [
-            Reading(text, passage, self._lexicon.find(passage.words), near_windows)
-            for text, passage, near_windows in zip(texts, passages, near, strict=True)
+            Reading(text, passage, self._lexicon.find(passage.words), of_passage)
+            for text, passage, of_passage in zip(texts, passages, reached, strict=True)
         ]
         timings["encode"] = encoded - decoded
         timings["search"] = searched - encoded
         timings["lexical"] = time.perf_counter() - searched + decoded - started
         return readings
 
-    async def _search(self, passages: Sequence[Passage]) -> list[list[dict[str, float]]]:
+    async def _search(self, passages: Sequence[Passage]) -> list[_Reached]:
+        """By passage, the requests that it may be about, with the windows that come near them."""
+        reached = {id(passage): self._reached.get(passage) for passage in passages}
+        unseen = [passage for passage in passages if reached[id(passage)] is None]
+        changes = self._changes
+        for passage, near in zip(unseen, await self._nearest(unseen), strict=True):
+            found = reached[id(passage)] = self._reach(passage, near)
+            if changes == self._changes:
+                self._reached.put(passage, found)
+        return [reached[id(passage)] or {} for passage in passages]
+
+    async def _nearest(self, passages: Sequence[Passage]) -> list[list[dict[str, float]]]:
         """By passage and window, the nearest requests with the cosine of each one's nearest item."""
         vectors = [passage.vectors for passage in passages if len(passage.windows)]
         found: list[dict[str, float]] = []
@@ -204,28 +229,33 @@ class Detector:
         rest = iter(found)
         return [list(itertools.islice(rest, len(passage.windows))) for passage in passages]
 
+    def _reach(self, passage: Passage, near: Sequence[Mapping[str, float]]) -> _Reached:
+        named = _by_request(self._lexicon.find(passage.words))
+        reached: dict[str, list[int]] = {}
+        for row, found in enumerate(near):
+            for request_id, similarity in found.items():
+                if request_id not in self._scopes:
+                    continue  # withdrawn while its vectors were searched
+                scorer = self._scorer(request_id)
+                strength = scorer.name_strength(named.get(request_id, ()))
+                if scorer.may_reach(similarity, passage.vectors[row], passage.texts[row], strength):
+                    reached.setdefault(request_id, []).append(row)
+        return reached
+
     def _decodings(self, text: str) -> list[Decoding]:
         return decodings(text, self._lexicon.knows)
 
-    def _bring_up(self, readings: Sequence[Reading], timings: dict[str, float]) -> dict[str, dict[int, list[int]]]:
+    def _bring_up(self, readings: Sequence[Reading]) -> dict[str, dict[int, Sequence[int]]]:
         """The scopes worth scoring, each with the windows that are, by reading."""
-        started = time.perf_counter()
-        brought_up: defaultdict[str, dict[int, list[int]]] = defaultdict(dict)
+        brought_up: defaultdict[str, dict[int, Sequence[int]]] = defaultdict(dict)
         for place, reading in enumerate(readings):
-            passage, named = reading.passage, _by_request(reading.matches)
-            for request_id in named:
-                brought_up[request_id][place] = []
-            for request_id in self._decrees.get(hash(passage.words.key), ()):
-                brought_up[request_id].setdefault(place, [])
-            for row, found in enumerate(reading.near):
-                for request_id, similarity in found.items():
-                    if request_id not in self._scopes:
-                        continue  # withdrawn while its vectors were searched
-                    scorer = self._scorer(request_id)
-                    strength = scorer.name_strength(named.get(request_id, ()))
-                    if scorer.may_reach(similarity, passage.vectors[row], passage.texts[row], strength):
-                        brought_up[request_id].setdefault(place, []).append(row)
-        timings["search"] += time.perf_counter() - started
+            for match in reading.matches:
+                brought_up[match.request_id][place] = ()
+            for request_id in self._decrees.get(hash(reading.passage.words.key), ()):
+                brought_up[request_id][place] = ()
+            for request_id, rows in reading.reached.items():
+                if request_id in self._scopes:
+                    brought_up[request_id][place] = rows
         return dict(brought_up)
 
     @staticmethod
@@ -274,6 +304,10 @@ class Detector:
             spans=tuple(sorted(spans, key=_in_order)),
             evidence=_evidence(scorer, verdict, band, readings[decisive]),
         )
+
+    def _changed(self) -> None:
+        self._changes += 1
+        self._reached.clear()
 
     def _scorer(self, request_id: str) -> ScopeScorer:
         scorer = self._scorers.get(request_id)

@@ -58,6 +58,11 @@ class VectorIndex:
         """About how many vectors a search compares with each row."""
         return sum(level.effort for level in self._levels)
 
+    @property
+    def own_bytes(self) -> int:
+        """Memory taken besides the vectors that were given."""
+        return sum(level.own_bytes for level in self._levels)
+
     def settle(self) -> None:
         """Wait until no build is under way."""
         self._settled.wait()

@@ -68,6 +68,15 @@ class Level:
         """About how many vectors are compared with each row."""
         return self.size
 
+    @property
+    def own_bytes(self) -> int:
+        """Memory taken besides the vectors that were given: codes, numbers, and a bit for each."""
+        return self._code_bytes + self._starts.nbytes + self._alive.nbytes
+
+    @property
+    def _code_bytes(self) -> int:
+        return self.size * int(self._index.code_size)
+
     def search(self, rows: NDArray[np.float32], requests: int) -> list[dict[str, float]]:
         """For each row [n, dimension] the ``requests`` nearest requests at least, each with its nearest item's cosine.
 
@@ -145,6 +154,11 @@ class InvertedLevel(Level):
     @property
     def _lists(self) -> int:
         return int(self._index.nlist)
+
+    @property
+    def _code_bytes(self) -> int:
+        numbers = 8 * self.size
+        return super()._code_bytes + numbers + int(self._index.quantizer.ntotal) * 4 * int(self._index.d)
 
     def _build(self) -> Any:
         # For this thread only. What builds does so beside an engine and an encoder.

@@ -39,8 +39,8 @@ class Reading:
     of: Text
     passage: Passage
     matches: Sequence[Match]
-    near: Sequence[Mapping[str, float]]
-    """For each window the nearest requests, with the cosine of each one's nearest item."""
+    reached: Mapping[str, Sequence[int]]
+    """The requests that this may be about, with the windows that come near them."""
 
 
 def plain_texts(segments: Sequence[Segment]) -> list[Text]:

@@ -300,3 +300,23 @@ async def test_a_long_search_leaves_the_loop_and_a_scope_withdrawn_meanwhile_is_
     detector.remove("r1")
     go_on.set()
     assert [found.request_id for found in await task] == ["r2"]
+
+
+async def test_what_a_passage_comes_near_is_remembered_until_a_scope_changes(
+    queue: EncoderQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = Detector(queue, calibration())
+    text = "which botanist found the moss of uppsala, the glowing moss?"
+    asked = []
+    search = VectorIndex.search
+    monkeypatch.setattr(VectorIndex, "search", lambda *arguments: asked.append(1) or search(*arguments))
+    detector.apply(await _scope(queue, replace(SOURCE, examples=()), "bare"))
+    first = await _only(detector, text)
+    assert await _only(detector, text) == first
+    assert len(asked) == 1
+    detector.apply(await _scope(queue))
+    assert (await _only(detector, text)) is not None
+    assert len(asked) == 2
+    detector.remove("r1")
+    assert await _only(detector, text) == first
+    assert len(asked) == 3
