@@ -84,13 +84,14 @@ class Guard:
 
     async def judge(self, prompts: Sequence[Prompt]) -> Judged:
         """Each prompt by every scope."""
-        found = await asyncio.gather(*map(self._explain, prompts))
-        bands = [{detection.band for detection in detections} for detections in found]
+        judged = await asyncio.gather(*map(self._judge, prompts))
+        found = [explained for explained, _ in judged]
+        bands = [{detection.band for detection in detected} for _, detected in judged]
         return Judged(
             np.array([max((one.probability for one in detections), default=0.0) for detections in found]),
             {
                 HIGH: np.array([Band.HIGH in reached for reached in bands], dtype=bool),
-                ANY: np.array([bool(reached - {Band.CLEAR}) for reached in bands], dtype=bool),
+                ANY: np.array([bool(reached) for reached in bands], dtype=bool),
             },
             tuple(
                 max(detections, key=lambda one: one.probability).request_id if detections else ""
@@ -98,6 +99,8 @@ class Guard:
             ),
         )
 
-    async def _explain(self, prompt: Prompt) -> list[Detection]:
-        detections, _ = await self._detector.explain(segments(prompt))
-        return detections
+    async def _judge(self, prompt: Prompt) -> tuple[list[Detection], list[Detection]]:
+        """Every scope's verdict, which gives the score, and those that the gateway would get, which give the bands."""
+        asked = segments(prompt)
+        explained, _ = await self._detector.explain(asked)
+        return explained, await self._detector.detect(asked)

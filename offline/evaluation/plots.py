@@ -12,7 +12,7 @@ import numpy as np
 from offline.evaluation.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -172,6 +172,7 @@ def times(groups: Mapping[str, Mapping[str, Sequence[float]]]) -> Plot:
                 medianprops={"color": "#D55E00", "linewidth": 2},
             )
             axes.set_xscale("log")
+            _plain(axes.xaxis, lambda value: f"{value:g}")
             axes.set_xlabel("milliseconds")
             axes.set_title(title)
         return _save(figure)
@@ -199,9 +200,13 @@ def _subplots(rows: int, columns: int, **options: Any) -> tuple[Any, Any]:
 
 
 def _percent(axis: Any) -> None:
+    _plain(axis, lambda value: f"{100 * value:g} %")
+
+
+def _plain(axis: Any, shown: Callable[[float], str]) -> None:
     from matplotlib.ticker import FuncFormatter, NullLocator
 
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: shown(value)))
     axis.set_minor_locator(NullLocator())
 
 
@@ -211,7 +216,7 @@ def _save(figure: Any) -> Plot:
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # what was laid out once need not be for each format
     png, svg = io.BytesIO(), io.BytesIO()
-    figure.savefig(png, format="png", dpi=130, metadata={"Software": None})
+    figure.savefig(png, format="png", dpi=110, metadata={"Software": None})
     figure.savefig(svg, format="svg", metadata={"Date": None})
     plt.close(figure)
     return Plot(png.getvalue(), svg.getvalue())
