@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich import box
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -158,18 +159,24 @@ def _share(progress: Callable[[str, int, int], None], share: float) -> None:
 
 def _print(figures: dict[str, Any], directory: Path) -> None:
     """The figures that matter most."""
-    table = Table(title=f"{figures['data']['name']}: plain prompts", title_justify="left")
-    for column in ("detector", "threshold", "missed", "near, found", "unrelated, found"):
-        table.add_column(column)
+    table = Table(title=f"{figures['data']['name']}: plain prompts", title_justify="left", box=box.SIMPLE_HEAD)
+    for column in ("threshold", "missed", "near, found", "unrelated, found"):
+        table.add_column(column, no_wrap=True)
     for name, found in figures["detectors"].items():
+        table.add_row(f"[bold]{name}[/bold]")
         plain = found["forms"]["plain"]
-        for place, threshold in enumerate(found["thresholds"]):
+        for place, threshold in enumerate(found["thresholds"], start=1):
             shown = (plain["missed"], plain["touched"], found["background"])
             cells = (_interval(part[threshold]) if threshold in part else "" for part in shown)
-            table.add_row("" if place else name, threshold, *cells, end_section=place == len(found["thresholds"]) - 1)
+            table.add_row(f"  {threshold}", *cells, end_section=place == len(found["thresholds"]))
     terminal.out.print(table)
     terminal.say(f"Every form, plots and the way to get these figures again: {directory / 'index.html'}")
 
 
 def _interval(share: dict[str, float]) -> str:
-    return f"{share['share']:.2%} [{share['low']:.2%}, {share['high']:.2%}]"
+    value, low, high = (_percent(100.0 * share[name]) for name in ("share", "low", "high"))
+    return f"{value} % ({low}–{high})"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.{0 if value >= 10 else 1 if value >= 1 else 2}f}" if value else "0"

@@ -52,7 +52,7 @@ def test_it_tells_what_it_does_and_what_came_out(capsys: pytest.CaptureFixture[s
     assert asked["rates"] == (0.001, 0.01, 0.95)
     shown = capsys.readouterr().out
     assert shown.count("mine: Unremember: 2 of 2") == 1
-    assert "2.50% [0.44%," in shown
+    assert "2.5 % (0.44–13)" in shown
     assert "out/mine/index.html" in shown
 
 
