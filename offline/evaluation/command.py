@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from offline.detector.recipe import fingerprint
@@ -16,7 +18,6 @@ from offline.evaluation.run import Options, Tools, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from guards.detect.calibration import Calibration
     from guards.detect.encoder import Encoder
@@ -56,22 +57,25 @@ def evaluate_detectors(
     sets = [dataset.load(name, cache=downloads) for name in dict.fromkeys(data)]
     read = forms.load(forms_file)
     options = Options(seed=seed, sample=sample, latency=latency, baselines=baselines, worst=worst)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        tools = Tools(load(encoder_directory), encoder_directory, calibrate, Rates(*rates), cache, tuned, load)
-    except OSError as error:
-        raise DataError(str(error)) from None
-    for one in sets:
-        result = run(one, read, tools, options, progress)
-        figures = result.figures()
-        origin = provenance(
-            seed,
-            sample=sample,
-            encoder_sha256=result.encoder,
-            calibration_recipe=fingerprint(),
-            forms_sha256=read.digest,
-            data_sha256=dict(one.digests),
-        )
-        directory = out / re.sub(r"\W+", "-", one.name).strip("-")
-        write(make_report(result, origin), figures, directory)
-        yield figures, directory
+    with TemporaryDirectory(prefix="unremember-") as scratch:
+        # What the sets share, such as retained questions, is encoded once, whether it is to be kept or not.
+        kept = cache or Path(scratch)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            tools = Tools(load(encoder_directory), encoder_directory, calibrate, Rates(*rates), kept, tuned, load)
+        except OSError as error:
+            raise DataError(str(error)) from None
+        for one in sets:
+            result = run(one, read, tools, options, progress)
+            figures = result.figures()
+            origin = provenance(
+                seed,
+                sample=sample,
+                encoder_sha256=result.encoder,
+                calibration_recipe=fingerprint(),
+                forms_sha256=read.digest,
+                data_sha256=dict(one.digests),
+            )
+            directory = out / re.sub(r"\W+", "-", one.name).strip("-")
+            write(make_report(result, origin), figures, directory)
+            yield figures, directory

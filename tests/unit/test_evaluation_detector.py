@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from guards.scope import Example, Kind, Source
 from offline.evaluation import forms
 from offline.evaluation.baselines import Classifier, Cosine, OutlierDetector
+from offline.evaluation.command import evaluate_detectors
 from offline.evaluation.contestant import Judged
 from offline.evaluation.dataset import DataSet
 from offline.evaluation.detector import Column, Sheet, evaluate, make_sheet, rate_name
@@ -227,3 +229,52 @@ def test_the_gateways_detector_runs_through_every_form(result: Result) -> None:
 def test_an_unknown_baseline_is_told() -> None:
     with pytest.raises(DataError, match="none such"):
         run(DATA, Forms((), ""), None, Options(baselines=("none such",)), lambda *_: None)  # type: ignore[arg-type]
+
+
+def test_the_whole_command_on_a_directory(tmp_path: Path) -> None:
+    encoder = WordEncoder()
+    directory = tmp_path / "quillwort"
+    directory.mkdir()
+    rows: dict[str, list[dict[str, str]]] = {
+        "forget": [
+            {"subject": SUBJECT, "prompt": one.prompt, "response": one.response} for one in DATA.requests[0].examples
+        ],
+        "positives": [{"prompt": prompt.text, "subject": SUBJECT} for prompt in DATA.positives],
+        "near": [{"prompt": prompt.text} for prompt in DATA.near],
+        "background": [],
+    }
+    for name, lines in rows.items():
+        (directory / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "forms.json").write_text('[{"name": "loud", "family": "typing", "transform": "capitals"}]')
+
+    def evaluated(out: Path) -> dict[str, Any]:
+        ((figures, written),) = evaluate_detectors(
+            [str(directory)],
+            forms_file=tmp_path / "forms.json",
+            out=out,
+            downloads=tmp_path,
+            encoder_directory=tmp_path,
+            load=lambda _: encoder,  # type: ignore[arg-type,return-value]
+            calibrate=lambda _: calibration(),
+            rates=(0.001, 0.01, 0.95),
+            cache=None,
+            tuned=None,
+            seed=1,
+            sample=5,
+            latency=0,
+            baselines=(),
+            worst=0,
+            progress=lambda *_: None,
+        )
+        assert written == out / "quillwort"
+        assert SUBJECT not in (written / "index.html").read_text()
+        assert {"seed", "forms_sha256", "data_sha256", "calibration_recipe"} <= set(
+            json.loads((written / "figures.json").read_text())
+        )
+        return figures
+
+    figures = evaluated(tmp_path / "one")
+    assert figures == evaluated(tmp_path / "two")
+    found = figures["detectors"]["Unremember"]["forms"]
+    assert set(found) == {"plain", "loud"}
+    assert found["plain"]["missed"]["high band"]["count"] == 0
