@@ -30,8 +30,8 @@ def make_report(result: Result, provenance: Mapping[str, Any]) -> Report:
         summary=(
             f"{len(data.requests)} forget request{'s' * (len(data.requests) != 1)}. {len(sheet.positives):,} held-out "
             f"prompts ask about what is to be forgotten; {len(sheet.near):,} near neighbours and "
-            f"{len(sheet.background):,} unrelated prompts must be left alone; {len(sheet.forms)} forms of attack and "
-            f"of mention. {' '.join(data.notes)} Shares stand with their 95 % Wilson interval."
+            f"{len(sheet.background):,} unrelated prompts must be left alone. {' '.join(data.notes)} "
+            "Shares stand with their 95 % Wilson interval."
         ),
         tiles=_tiles(ours, result.latencies),
         sections=tuple(_sections(result)),
@@ -82,7 +82,8 @@ def _sections(result: Result) -> Iterable[Section]:
             ),
         ),
     )
-    yield _forms(result.sheet, columns)
+    if any(one.positives for one in result.sheet.forms.values()):
+        yield _forms(result.sheet, columns)
     yield from _alone(result.sheet, columns)
     flips = _flips(result.sheet, columns)
     if flips is not None:
