@@ -159,7 +159,9 @@ def _share(progress: Callable[[str, int, int], None], share: float) -> None:
 
 def _print(figures: dict[str, Any], directory: Path) -> None:
     """The figures that matter most."""
-    table = Table(title=f"{figures['data']['name']}: plain prompts", title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(
+        title=f"{figures['data']['name']}: plain prompts", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     for column in ("threshold", "missed", "near, found", "unrelated, found"):
         table.add_column(column, no_wrap=True)
     for name, found in figures["detectors"].items():
@@ -168,7 +170,7 @@ def _print(figures: dict[str, Any], directory: Path) -> None:
         for place, threshold in enumerate(found["thresholds"], start=1):
             shown = (plain["missed"], plain["touched"], found["background"])
             cells = (_interval(part[threshold]) if threshold in part else "" for part in shown)
-            table.add_row(f"  {threshold}", *cells, end_section=place == len(found["thresholds"]))
+            table.add_row(f" {threshold}", *cells, end_section=place == len(found["thresholds"]))
     terminal.out.print(table)
     terminal.say(f"Every form, plots and the way to get these figures again: {directory / 'index.html'}")
 
