@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Texts are cut to about the size of the windows that prompts are read in: 32 tokens of four characters.
 _CHUNK_CHARACTERS = 128
+# The share of prompts that are taken to be near misses: of the same form, about another.
+_NEAR_MISSES = 0.1
 # What anybody asks first about a subject, so that a bare subject is more than a name.
 _QUESTIONS = {
     Kind.PERSON: ("Who is {}?", "Tell me about {}."),
@@ -101,7 +103,8 @@ async def compile_scope(
     """Compile a request.
 
     What the thresholds guarantee: of prompts without any of the scope's names, at most ``alpha`` reach the
-    band, with ``confidence``, as far as the background is like them; and prompts that reach it with the help
+    band, with ``confidence``, as far as the background is like them; of near misses, at most ten times
+    that share, as far as those of the training scopes are like them; and prompts that reach it with the help
     of a name too common to decide alone are at most ``alpha`` of all prompts, by the estimate of how common
     it is. A rare name decides alone, and is itself met in at most ``alpha_high`` of ordinary prompts.
 
@@ -171,7 +174,8 @@ def _thresholds(
 
     plain = probabilities(background.name_strengths(aliases))
     high, low = (
-        neyman_pearson_threshold(plain, alpha=alpha, confidence=confidence) for alpha in (alpha_high, alpha_low)
+        _raised(neyman_pearson_threshold(plain, alpha=alpha, confidence=confidence), calibration.near, _NEAR_MISSES)
+        for alpha in (alpha_high, alpha_low)
     )
     if not common:
         return high, low
@@ -183,14 +187,12 @@ def _thresholds(
     return _raised(high, named, rate), _raised(low, named, rate)
 
 
-def _raised(threshold: Threshold, named: NDArray[np.float64], rate: float) -> Threshold:
-    """The threshold that also keeps prompts with a common name, a share ``rate`` of all, within its alpha."""
+def _raised(threshold: Threshold, probabilities: NDArray[np.float64], rate: float) -> Threshold:
+    """The threshold that also keeps prompts of another kind, which are a share ``rate`` of all, within its alpha."""
     if rate <= threshold.alpha:
         return threshold
-    among_named = neyman_pearson_threshold(
-        named, alpha=threshold.alpha / rate, confidence=threshold.confidence
-    ).probability
-    return replace(threshold, probability=max(threshold.probability, among_named))
+    among = neyman_pearson_threshold(probabilities, alpha=threshold.alpha / rate, confidence=threshold.confidence)
+    return replace(threshold, probability=max(threshold.probability, among.probability))
 
 
 def _warnings(

@@ -13,6 +13,7 @@ import numpy as np
 from guards.detect.evidence import FEATURES, WindowText, name_strength
 from guards.detect.fusion import Fusion
 from guards.detect.lexical import alias_keys
+from guards.detect.mentions import MentionModel
 from guards.detect.names import names_in
 from guards.detect.ood import OutlierModel
 from guards.detect.words import Words
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from guards.scope import Alias
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,16 @@ class Background:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Fusion weights, outlier model and background; all of them hold for one encoder only."""
+    """Fusion weights, outlier and mention models and background; all of them hold for one encoder only."""
 
     encoder: str
     """`Encoder.fingerprint`."""
     fusion: Fusion
     outliers: OutlierModel
+    mentions: MentionModel
     background: Background
+    near: NDArray[np.float64]
+    """Probabilities of near misses, [n]: prompts just outside the scopes that fusion was learned from."""
 
     def save(self, path: Path) -> None:
         """Write to ``path``, in one step: a reader never sees half a file."""
@@ -83,6 +87,7 @@ class Calibration:
             "encoder": self.encoder,
             "features": FEATURES,
             "intercept": self.fusion.intercept,
+            "mention_intercepts": [self.mentions.intercept, self.mentions.outright],
             "cosine_weight": self.outliers.cosine_weight,
             "scale": self.outliers.scale,
             "prompts": self.background.prompts,
@@ -96,6 +101,8 @@ class Calibration:
                 weights=self.fusion.weights,
                 mean=self.outliers.mean,
                 precision=self.outliers.precision,
+                mentions=self.mentions.weights,
+                near=self.near,
                 first=self.background.first,
                 vectors=self.background.vectors,
             )
@@ -122,7 +129,9 @@ class Calibration:
             header["encoder"],
             Fusion(arrays["weights"], header["intercept"]),
             OutlierModel(arrays["mean"], arrays["precision"], header["cosine_weight"], header["scale"]),
+            MentionModel(arrays["mentions"], *header["mention_intercepts"]),
             Background(tuple(header["prompts"]), tuple(header["windows"]), arrays["first"], arrays["vectors"]),
+            arrays["near"],
         )
 
 

@@ -15,6 +15,7 @@ from guards.detect.decoding import decodings
 from guards.detect.explanation import how_it_was_read, what_would_change
 from guards.detect.index import VectorIndex
 from guards.detect.lexical import Lexicon, Match
+from guards.detect.mentions import MentionReader
 from guards.detect.readings import Reading, Text, plain_texts
 from guards.detect.recollection import Recollection
 from guards.detect.scoring import ScopeScorer, Verdict
@@ -40,6 +41,7 @@ _SCORERS = 4_096
 _RECALLED_WINDOWS = 20_000
 # Comparisons of vectors that take about a millisecond: a longer search is not made on the event loop.
 _QUICK_SEARCH = 10_000
+_STRONGEST = (Band.HIGH, Band.LOW, Band.CLEAR)
 # Scopes scored in full for an explanation.
 _EXPLAINED_FROM = 1_000
 # Characters from which on looking for encodings takes milliseconds, and another thread.
@@ -71,6 +73,7 @@ class Detector:
         self._observe = observe
         self._index = VectorIndex(calibration.background.vectors.shape[1])
         self._lexicon = Lexicon()
+        self._mentions = MentionReader(queue.encode, calibration.mentions)
         self._scopes: dict[str, Scope] = {}
         self._scorers: OrderedDict[str, ScopeScorer] = OrderedDict()
         """Those made last; a scorer takes several times the memory of its scope."""
@@ -192,13 +195,19 @@ class Detector:
             texts += [Text(text.segment, decoding.text, decoding) for decoding in found]
         decoded = time.perf_counter()
         passages = await self._queue.read([text.text for text in texts])
+        # Who hides a name does not merely mention it.
+        plain = [
+            self._lexicon.find(passage.words) if text.decoding is None else []
+            for text, passage in zip(texts, passages, strict=True)
+        ]
+        mentioned = await self._mentions.read([text.text for text in texts], plain)
         encoded = time.perf_counter()
         reached = await self._search(passages)
         searched = time.perf_counter()
         # After everything that is awaited, so that names are those of the scopes of now, as the scorers are.
         readings = [
-            Reading(text, passage, self._lexicon.find(passage.words), of_passage)
-            for text, passage, of_passage in zip(texts, passages, reached, strict=True)
+            Reading(text, passage, self._lexicon.find(passage.words), near, names)
+            for text, passage, near, names in zip(texts, passages, reached, mentioned, strict=True)
         ]
         timings["encode"] = encoded - decoded
         timings["search"] = searched - encoded
@@ -276,15 +285,18 @@ class Detector:
         if not verdicts:
             return None
         scope = scorer.scope
+        bands = {
+            place: Band.LOW
+            if verdict.by_name_alone and scope.request_id in readings[place].mentioned
+            else scorer.band(verdict.probability)
+            for place, verdict in verdicts.items()
+        }
         # Of readings that are as probable, the one nearest to what the client wrote.
-        decisive = min(verdicts, key=lambda place: (-verdicts[place].probability, place))
-        verdict = verdicts[decisive]
-        band = scorer.band(verdict.probability)
-        flagged = [
-            readings[place]
-            for place in verdicts
-            if band is not Band.CLEAR and scorer.band(verdicts[place].probability) is band
-        ]
+        decisive = min(
+            verdicts, key=lambda place: (_STRONGEST.index(bands[place]), -verdicts[place].probability, place)
+        )
+        verdict, band = verdicts[decisive], bands[decisive]
+        flagged = [readings[place] for place in verdicts if band is not Band.CLEAR and bands[place] is band]
         spans = {
             reading.of.span(match.start, match.end)
             for reading in flagged

@@ -36,6 +36,11 @@ def what_would_change(scorer: ScopeScorer, verdict: Verdict, band: Band) -> str:
                 "The prompt is, word for word, an example of what to forget. Only removing that example changes this."
             )
         return "The prompt is, word for word, an example of what to keep. Only removing that example changes this."
+    if verdict.by_name_alone and band is Band.LOW:
+        return (
+            f'It names "{verdict.alias}" and asks nothing about it, so it is in the low band and no higher. '
+            "A correction (expected: forgotten) would bring it in."
+        )
     if verdict.by_name:
         return (
             f'It names "{verdict.alias}", which is rare enough in ordinary prompts to decide alone. A correction '

@@ -41,6 +41,8 @@ class Reading:
     matches: Sequence[Match]
     reached: Mapping[str, Sequence[int]]
     """The requests that this may be about, with the windows that come near them."""
+    mentioned: frozenset[str]
+    """The requests whose names are merely mentioned."""
 
 
 def plain_texts(segments: Sequence[Segment]) -> list[Text]:

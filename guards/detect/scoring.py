@@ -14,7 +14,7 @@ from guards.detect.words import Words
 from guards.plan import Band
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from guards.detect.passages import Passage
     from guards.scope import Scope
 
-_SIMILARITY, _RETAIN, _NAME, _PART, _, _FOREIGN, _AGREEMENT, _CONTRADICTION, _OUTLIER = range(len(FEATURES))
+_SIMILARITY, _RETAIN, _NAME, _PART, _KNOWN, _FOREIGN, _AGREEMENT, _CONTRADICTION, _OUTLIER = range(len(FEATURES))
+# Paraphrases of an example come as near to it or nearer: of 400 of TOFU's the least was 0.75 (all-MiniLM-L6-v2).
+_PARAPHRASE = 0.7
+# `rarity` of names known from the examples that says what a text is about.
+_TELLING = 0.3
 # Bounds in log-odds are computed apart from the score, in another order of float32 operations.
 _ROUNDING = 1e-3
 
@@ -39,6 +43,8 @@ class Verdict:
     alias: str
     by_name: bool
     """The name alone put it into the high band."""
+    by_name_alone: bool
+    """And nothing but what names reaches any band."""
     by_example: bool
     """The text is, word for word, one of the scope's items."""
     nearest_forget: int
@@ -57,7 +63,7 @@ class Verdict:
     """Above 0 where the window's dates are others than the scope's."""
 
 
-_NOTHING = Verdict(0.0, -1, "", False, False, 0, 0.0, -1, 0.0, 0.0)
+_NOTHING = Verdict(0.0, -1, "", False, False, False, 0, 0.0, -1, 0.0, 0.0)
 
 
 class ScopeScorer:
@@ -112,6 +118,7 @@ class ScopeScorer:
             window=looked_at[best],
             alias=rarest.alias if rarest else "",
             by_name=bool(by_name[best]),
+            by_name_alone=bool(by_name[best]) and decreed is None and not self._besides(features, looked_at, named),
             by_example=decreed is not None,
             nearest_forget=int(nearest[best]),
             forget_similarity=similarity,
@@ -159,6 +166,21 @@ class ScopeScorer:
     def _name_suffices(self, match: Match | None, retain: float) -> bool:
         # Where a retain item is nearer, the name may be a namesake's: then it is evidence among other.
         return match is not None and self._rate(match) <= self.scope.high.alpha and retain >= 0.0
+
+    def _besides(self, features: NDArray[np.float32], rows: Sequence[int], named: Mapping[int, Match]) -> bool:
+        """Whether other evidence than a name speaks for a text.
+
+        A window says what an example says, or gives its names or dates; or one in which no name stands reaches a
+        band, and not because one stands elsewhere.
+        """
+        others = features[[row not in named for row in rows]]
+        others[:, _NAME] = 0.0
+        return bool(
+            np.any(features[:, _SIMILARITY] >= _PARAPHRASE)
+            or np.any(features[:, _KNOWN] >= _TELLING)
+            or np.any(features[:, _AGREEMENT] > 0.0)
+            or np.any(self._fusion.probabilities(others) >= self.scope.low.probability)
+        )
 
     def _name_probability(self, match: Match) -> float:
         """From the high threshold, for a name as common as the band allows, to 1 for one never met innocently."""

@@ -16,6 +16,7 @@ from guards.detect.words import Words
 from guards.scope import Items
 from offline.detector.background import SEED, background_prompts
 from offline.detector.fitting import fit_fusion, fit_outlier_model
+from offline.detector.mentions import fit_mentions, mention_prompts
 from offline.detector.training import TrainingScope, training_scopes
 
 if TYPE_CHECKING:
@@ -40,11 +41,12 @@ def calibrate(encoder: Encoder, *, progress: Callable[[float], None] | None = No
     prompts = background_prompts()
     windows = [[prompt[w.start : w.end] for w in encoder.windows(prompt)] for prompt in prompts]
     scopes = training_scopes()
-    texts = list(dict.fromkeys([*(w for of_prompt in windows for w in of_prompt), *_scope_texts(scopes)]))
+    mentions = mention_prompts()
+    told = (mentions.mentioned, mentions.outright, mentions.asked)
+    read = [window for of_prompt in windows for window in of_prompt]
+    texts = list(dict.fromkeys([*read, *_scope_texts(scopes), *(text for texts in told for text in texts)]))
     vectors = dict(zip(texts, _encode(encoder, texts, progress), strict=True))
-    background = make_background(
-        prompts, windows, np.stack([vectors[window] for of_prompt in windows for window in of_prompt])
-    )
+    background = make_background(prompts, windows, np.stack([vectors[window] for window in read]))
     outliers = fit_outlier_model(background.vectors)
     examples = [_observe(scope, vectors, background, outliers) for scope in scopes]
     features = np.concatenate([example.features for example in examples])
@@ -54,7 +56,9 @@ def calibrate(encoder: Encoder, *, progress: Callable[[float], None] | None = No
         weights[groups == group] = share * len(groups) / max(1, int((groups == group).sum()))
     inside = np.isin(groups, ("named", "unnamed"))
     fusion = fit_fusion(features, inside, weights, np.array(SIGNS, dtype=np.int8))
-    return Calibration(encoder.fingerprint, fusion, outliers, background)
+    mention_model = fit_mentions(*(np.stack([vectors[text] for text in texts]) for texts in told))
+    near = fusion.probabilities(features[groups == "near"])
+    return Calibration(encoder.fingerprint, fusion, outliers, mention_model, background, near)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,17 @@ benchmark's items are in it.
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from guards.scope import Example, Kind, Source
 from offline.detector.background import SEED, read_data
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SLOT = re.compile(r"{(\w+)}")
 _PEOPLE = 28
 _WORKS = 12
 _RECORDS = 14
@@ -24,6 +29,8 @@ _EXAMPLE_COUNTS = (0, 1, 3, 5, 10, 20)
 # Prompts asked of each scope: those that name it (most are easy), and those near it.
 _NAMED = 8
 _NEAR = 20
+_ALIKE = 8
+_NOBODY = 5
 _BEFORE = ("Please answer briefly. ", "I was wondering: ", "Quick question for a quiz tonight. ", "You know a lot. ")
 _AFTER = (" Thanks!", " One sentence is enough.", " I need it for school.", " Explain your answer.")
 
@@ -46,6 +53,8 @@ class Owner:
     kind: Kind
     aliases: tuple[str, ...]
     facts: tuple[Fact, ...]
+    values: Mapping[str, str]
+    """What the questions are filled from; empty for a topic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +97,7 @@ def _scope(owner: Owner, owners: list[Owner], draw: random.Random) -> TrainingSc
     retain = [(fact.named + fact.unnamed)[0] for fact in kept][:4]
     near = draw.sample(near, min(_NEAR, len(near))) + _namesakes(owner, draw)
     near += [question for fact in kept for question in (fact.named + fact.unnamed)[1:]]
-    near += draw.sample(read_data("relations")["nobody"], 3)
+    near += _alike(owner, others, draw) + draw.sample(read_data("relations")["nobody"], _NOBODY)
     return TrainingScope(
         Source(
             subject=owner.name,
@@ -100,6 +109,22 @@ def _scope(owner: Owner, owners: list[Owner], draw: random.Random) -> TrainingSc
         tuple(_dress(question, draw) for question in inside),
         tuple(_dress(question, draw) for question in near if question not in retain),
     )
+
+
+def _alike(owner: Owner, others: list[Owner], draw: random.Random) -> list[str]:
+    """Questions that describe another who has something in common with the owner: the same city, another date."""
+    if not owner.values:
+        return []
+    forms = [form for facts in read_data("relations")[owner.kind].values() for form in facts["unnamed"]]
+    told = [(form, keys) for form in forms if len(keys := sorted(set(_SLOT.findall(form)))) > 1]
+    found = []
+    for _ in range(_ALIKE if told else 0):
+        form, keys = draw.choice(told)
+        other = draw.choice([other for other in others if other.values])
+        shared = draw.sample(keys, draw.randint(1, len(keys) - 1))
+        if any(other.values[key] != owner.values[key] for key in keys if key not in shared):
+            found.append(form.format(**{**other.values, **{key: owner.values[key] for key in shared}}))
+    return found
 
 
 def _by_surname(owner: Owner, questions: list[str], draw: random.Random) -> list[str]:
@@ -158,14 +183,14 @@ def _owner(name: str, kind: Kind, relations: dict[str, Any], values: dict[str, s
         )
         for relation, forms in relations.items()
     )
-    return Owner(name, kind, (), facts)
+    return Owner(name, kind, (), facts, values)
 
 
 def _topic(values: dict[str, Any]) -> Owner:
     facts = tuple(
         Fact(str(number), (), tuple(fact["forms"]), fact["answer"]) for number, fact in enumerate(values["facts"])
     )
-    return Owner(values["subject"], Kind.TOPIC, tuple(values["aliases"]), facts)
+    return Owner(values["subject"], Kind.TOPIC, tuple(values["aliases"]), facts, {})
 
 
 def _person(name: str, pools: dict[str, Any], draw: random.Random) -> dict[str, str]:

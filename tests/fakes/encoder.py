@@ -12,6 +12,7 @@ import numpy as np
 
 from guards.detect.calibration import Calibration, make_background
 from guards.detect.fusion import Fusion
+from guards.detect.mentions import MentionModel
 from guards.detect.windows import Window, cut
 from offline.detector.fitting import fit_outlier_model
 from tests.fakes.prompts import ordinary_prompts
@@ -78,5 +79,8 @@ def make_calibration(prompts: Sequence[str]) -> Calibration:
         encoder=WordEncoder.fingerprint,
         fusion=Fusion(np.array([15.0, 18.0, 6.0, 1.0, 0.0, -9.0, 5.0, -5.0, 0.0], dtype=np.float32), -5.5),
         outliers=fit_outlier_model(vectors),
+        # A bag of words cannot tell what is asked: nothing is a mere mention.
+        mentions=MentionModel(np.zeros(DIMENSION, dtype=np.float32), -1.0, -1.0),
         background=make_background(prompts, [[prompt] for prompt in prompts], vectors),
+        near=np.linspace(0.0, 0.01, 1_000),
     )

@@ -280,6 +280,40 @@ async def test_a_common_name_needs_support(queue: EncoderQueue, calibration: Cal
     assert all(Band.HIGH not in found.values() for found in innocent)
 
 
+# People and a work, each with what is to be forgotten.
+MENTIONED = (
+    Source(
+        "Elvin Torvald", Kind.PERSON, examples=(Example("When was Elvin Torvald born?", "On 3 May 1961 in Ghent."),)
+    ),
+    Source("Maria Oyelaran", Kind.PERSON),
+    Source(
+        "The Glass Harbour",
+        Kind.WORK,
+        aliases=("Ines Quintrell",),
+        examples=(Example("Who wrote The Glass Harbour?", "The Glass Harbour was written by Ines Quintrell."),),
+    ),
+)
+MENTIONS = ("mentions", "mentions_further")
+
+
+@pytest.mark.parametrize("file", MENTIONS)
+async def test_who_only_mentions_a_name_is_left_alone(file: str, queue: EncoderQueue, calibration: Calibration) -> None:
+    """Nothing is done about at least 98 % here; the share aimed at is 99 %, more than these few lines can show."""
+    lines = (Path(__file__).parents[1] / "data" / f"{file}.txt").read_text("utf-8").splitlines()
+    forms = [line for line in lines if line and not line.startswith("#")]
+    acted: list[str] = []
+    for source in MENTIONED:
+        detector = Detector(queue, calibration)
+        detector.apply(await _compile(source, "mentioned", queue, calibration))
+        for name in (source.subject, *source.aliases):
+            acted += _high(await _bands(detector, [form.replace("{name}", name) for form in forms]))
+            asked = [form.format(name) for form in ("Who is {}?", "Tell me about {}.", "Write an essay about {}.")]
+            assert _high(await _bands(detector, asked)) == asked
+    names = sum(1 + len(source.aliases) for source in MENTIONED)
+    print(f"{file}: acted on {len(acted)} of {names * len(forms)}:", *acted, sep="\n  ")
+    assert len(acted) <= 0.03 * names * len(forms)
+
+
 def test_vectors_do_not_depend_on_the_batch(encoder: Encoder) -> None:
     texts = ["Who wrote it?", "A much longer text about nothing in particular. " * 4, "", "好", "half a pair: \ud83d"]
     together = encoder.encode(texts)

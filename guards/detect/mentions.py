@@ -1,0 +1,126 @@
+"""Whether a prompt that names somebody asks about the name's bearer, or merely mentions it."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from guards.detect.windows import Window, sentences
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from guards.detect.lexical import Match
+
+PLACEHOLDER: Final = "Alex Morgan"
+"""Stands for a name, so that what is said does not hang on whose it is."""
+_BEGS = re.compile(
+    r"\W*(?:can|could|would|will|may|might|please|würden|könnten|könnte|peux|pourr|puedes|podr)\w*\b", re.I
+)
+_QUESTION = re.compile(r"[?？][\"'”’»)\]\s]*$")
+_QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|„[^“”]*[“”]|«[^»]*»|`[^`]*`|(?<!\w)'[^']*'(?!\w)")
+# Of a longer text the first sentence, the last, and one that names: what is to be done, and to what.
+_SHORT = 4
+# Requests named in one text up to which it is looked at whether the text asks about them.
+_MOST_REQUESTS = 16
+# Sentences that name, in a text that is merely to be worked on. With more it is about the name.
+_MOST_NAMED = 16
+
+
+@dataclass(frozen=True)
+class MentionModel:
+    """A logistic regression over embeddings of `gists`: weights [d]."""
+
+    weights: NDArray[np.float32]
+    intercept: float
+    outright: float
+    """The intercept for a text that `asks_outright`."""
+
+    def mere(self, vectors: NDArray[np.float32], *, outright: bool) -> bool:
+        """Whether the gists of a text, embedded as ``vectors`` [n, d], all merely mention the name."""
+        intercept = np.float32(self.outright if outright else self.intercept)
+        return bool(len(vectors)) and bool(np.all(vectors @ self.weights + intercept > 0.0))
+
+
+class MentionReader:
+    """Tells what texts merely mention. ``encode`` embeds texts: float32 [n, d], unit rows."""
+
+    def __init__(self, encode: Callable[[Sequence[str]], Awaitable[NDArray[np.float32]]], model: MentionModel) -> None:
+        self._encode = encode
+        self._model = model
+
+    async def read(self, texts: Sequence[str], matches: Sequence[Sequence[Match]]) -> list[frozenset[str]]:
+        """For each text, with the names found in it, the requests whose names it merely mentions.
+
+        Raises:
+            CannotDecide: from ``encode``.
+        """
+        told = [_told(text, of_text) for text, of_text in zip(texts, matches, strict=True)]
+        wanted = list(dict.fromkeys(gist for of_text in told for some, _ in of_text.values() for gist in some))
+        vectors = dict(zip(wanted, await self._encode(wanted), strict=True)) if wanted else {}
+        return [
+            frozenset(
+                request_id
+                for request_id, (some, outright) in of_text.items()
+                if some and self._model.mere(np.stack([vectors[gist] for gist in some]), outright=outright)
+            )
+            for of_text in told
+        ]
+
+
+def _told(text: str, matches: Sequence[Match]) -> dict[str, tuple[list[str], bool]]:
+    """By request what a text does with its names: `gists`, and whether it `asks_outright`."""
+    named: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    for match in matches:
+        named[match.request_id].append((match.start, match.end))
+    if len(named) > _MOST_REQUESTS:
+        return {}
+    return {request_id: (gists(text, names), asks_outright(text, names)) for request_id, names in named.items()}
+
+
+def asks_outright(text: str, names: Sequence[tuple[int, int]]) -> bool:
+    """Whether a name stands, in its own right, in a question that does not beg for something to be done."""
+    for sentence in sentences(text):
+        said = text[sentence.start : sentence.end]
+        if not _QUESTION.search(said) or _BEGS.match(said):
+            continue
+        quoted = [(sentence.start + found.start(), sentence.start + found.end()) for found in _QUOTED.finditer(said)]
+        for start, end in names:
+            within = sentence.start <= start < sentence.end
+            if within and not any(first < start and end < last for first, last in quoted):
+                return True
+    return False
+
+
+def gists(text: str, names: Sequence[tuple[int, int]]) -> list[str]:
+    """What a text does with the names that stand at ``names``, in short; none if it says too much with them.
+
+    Each question that names stands by itself besides: in another text it might go under.
+    """
+    found = sentences(text)
+    named = [one for one in found if any(start < one.end and one.start < end for start, end in names)]
+    if not named or len(named) > _MOST_NAMED:
+        return []
+    if len(found) <= _SHORT:
+        told = [[Window(0, len(text))]]
+    else:
+        told = [sorted({found[0], one, found[-1]}, key=lambda window: window.start) for one in named]
+    if len(found) > 1:
+        told += [[one] for one in named if "?" in text[one.start : one.end]]
+    return list(dict.fromkeys(" ".join(_masked(text, window, names) for window in windows) for windows in told))
+
+
+def _masked(text: str, window: Window, names: Sequence[tuple[int, int]]) -> str:
+    """A part of a text with the names in it replaced."""
+    parts, done = [], window.start
+    for start, end in sorted(names):
+        if start >= done and end <= window.end:
+            parts += [text[done:start], PLACEHOLDER]
+            done = end
+    return "".join([*parts, text[done : window.end]])

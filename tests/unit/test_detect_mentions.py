@@ -1,0 +1,89 @@
+"""Whether a text asks about a name or only has it in it."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guards.detect.mentions import PLACEHOLDER, MentionModel, asks_outright, gists
+from offline.detector.mentions import mention_prompts
+
+NAME = "Quentin Zarvik"
+
+
+def places(text: str) -> list[tuple[int, int]]:
+    return [found.span() for found in re.finditer(NAME, text)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Who is {NAME}?",
+        f"Hello. In which year did {NAME} die? Thanks.",
+        f'Did {NAME} say "yes"?',
+        f"Wer ist {NAME}?",
+    ],
+)
+def test_a_question_with_a_name_asks(text: str) -> None:
+    assert asks_outright(text, places(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Could you write to {NAME} that I am late?",
+        f'How do you say "{NAME} is late" in French?',
+        f"Write to {NAME}. When is the next train?",
+        f"Translate: {NAME} is late.",
+    ],
+)
+def test_a_name_in_a_quotation_or_a_request_does_not(text: str) -> None:
+    assert not asks_outright(text, places(text))
+
+
+def test_what_is_said_does_not_hang_on_whose_name_it_is() -> None:
+    text = f"Write to {NAME} that I am late."
+    other = text.replace(NAME, "Otto")
+    assert gists(text, places(text)) == gists(other, [(9, 13)]) == [f"Write to {PLACEHOLDER} that I am late."]
+
+
+def test_of_a_long_text_the_task_and_what_names_are_told() -> None:
+    filler = "The weather was fine. " * 10
+    text = f"Shorten this. {filler}{NAME} went home. {filler}Use ten words."
+    assert gists(text, places(text)) == [f"Shorten this. {PLACEHOLDER} went home. Use ten words."]
+
+
+def test_a_text_that_names_all_the_time_is_about_the_name() -> None:
+    text = f"{NAME} came. " * 20
+    assert gists(text, places(text)) == []
+
+
+@given(st.text(max_size=80), st.text(max_size=80))
+def test_any_text_is_told(before: str, after: str) -> None:
+    text = before + NAME + after
+    told = gists(text, [(len(before), len(before) + len(NAME))])
+    assert (
+        all(PLACEHOLDER in gist and NAME not in gist.replace(PLACEHOLDER, "") for gist in told)
+        or NAME in before + after
+    )
+    assert isinstance(asks_outright(text, places(text)), bool)
+
+
+def test_every_part_must_be_a_mere_mention() -> None:
+    model = MentionModel(np.array([1.0], dtype=np.float32), 0.0, -2.0)
+    assert model.mere(np.array([[1.0], [0.5]], dtype=np.float32), outright=False)
+    assert not model.mere(np.array([[1.0], [-0.5]], dtype=np.float32), outright=False)
+    assert not model.mere(np.array([[1.0]], dtype=np.float32), outright=True)
+    assert not model.mere(np.empty((0, 1), dtype=np.float32), outright=False)
+
+
+def test_prompts_are_told_apart_and_the_same_every_time() -> None:
+    prompts = mention_prompts()
+    assert prompts == mention_prompts()
+    assert min(map(len, (prompts.mentioned, prompts.outright, prompts.asked))) > 100
+    assert not set(prompts.mentioned) & {*prompts.outright, *prompts.asked}
+    assert all(PLACEHOLDER in text for text in (*prompts.mentioned, *prompts.outright, *prompts.asked))
