@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # Texts are cut to about the size of the windows that prompts are read in: 32 tokens of four characters.
 _CHUNK_CHARACTERS = 128
 # The share of prompts that are taken to be near misses: of the same form, about another.
-_NEAR_MISSES = 0.1
+_NEAR_MISSES = 0.05
 # What anybody asks first about a subject, so that a bare subject is more than a name.
 _QUESTIONS = {
     Kind.PERSON: ("Who is {}?", "Tell me about {}."),
@@ -103,7 +103,7 @@ async def compile_scope(
     """Compile a request.
 
     What the thresholds guarantee: of prompts without any of the scope's names, at most ``alpha`` reach the
-    band, with ``confidence``, as far as the background is like them; of near misses, at most ten times
+    band, with ``confidence``, as far as the background is like them; of near misses, at most twenty times
     that share, as far as those of the training scopes are like them; and prompts that reach it with the help
     of a name too common to decide alone are at most ``alpha`` of all prompts, by the estimate of how common
     it is. A rare name decides alone, and is itself met in at most ``alpha_high`` of ordinary prompts.

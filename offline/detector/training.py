@@ -68,8 +68,13 @@ class TrainingScope:
 
 def training_scopes(seed: int = SEED) -> list[TrainingScope]:
     """One scope for each owner."""
-    owners = _owners(random.Random(seed))  # noqa: S311
+    owners = training_owners(seed)
     return [_scope(owner, owners, random.Random(f"{seed}:{owner.name}")) for owner in owners]  # noqa: S311
+
+
+def training_owners(seed: int = SEED) -> list[Owner]:
+    """Whom the training scopes are about."""
+    return make_owners(random.Random(seed), people=_PEOPLE, records=_RECORDS, works=_WORKS)  # noqa: S311
 
 
 def _scope(owner: Owner, owners: list[Owner], draw: random.Random) -> TrainingScope:
@@ -106,8 +111,8 @@ def _scope(owner: Owner, owners: list[Owner], draw: random.Random) -> TrainingSc
             examples=tuple(Example(question, fact.answer) for fact, question in chosen),
             retain_examples=tuple(Example(question, "") for question in retain),
         ),
-        tuple(_dress(question, draw) for question in inside),
-        tuple(_dress(question, draw) for question in near if question not in retain),
+        tuple(dress(question, draw) for question in inside),
+        tuple(dress(question, draw) for question in near if question not in retain),
     )
 
 
@@ -135,8 +140,8 @@ def _by_surname(owner: Owner, questions: list[str], draw: random.Random) -> list
     return [question.replace(owner.name, surname) for question in draw.sample(questions, 2)]
 
 
-def _dress(question: str, draw: random.Random) -> str:
-    """The question as people type it: with something before or after it, or all in small letters."""
+def dress(question: str, draw: random.Random) -> str:
+    """A question as people type it: with something before or after it, or all in small letters."""
     before = draw.choice(_BEFORE) if draw.random() < 0.4 else ""
     after = draw.choice(_AFTER) if draw.random() < 0.4 else ""
     dressed = before + question + after
@@ -159,16 +164,17 @@ def _namesakes(owner: Owner, draw: random.Random) -> list[str]:
     ]
 
 
-def _owners(draw: random.Random) -> list[Owner]:
+def make_owners(draw: random.Random, *, people: int, records: int, works: int) -> list[Owner]:
+    """So many invented people, records and works, besides the real ones and the topics."""
     pools, relations = read_data("entities_training"), read_data("relations")
     names = [f"{given} {family}" for given in pools["given"] for family in pools["family"]]
-    names = draw.sample(names, _PEOPLE + _RECORDS)
-    people = [*pools["real_people"], *(_person(name, pools, draw) for name in names[:_PEOPLE])]
-    works = [*pools["real_works"], *(_work(number, pools, draw) for number in range(_WORKS))]
-    records = [_record(name, pools, draw) for name in names[_PEOPLE:]]
-    owners = [_owner(values["name"], Kind.PERSON, relations["person"], values) for values in people]
-    owners += [_owner(values["title"], Kind.WORK, relations["work"], values) for values in works]
-    owners += [_owner(values["name"], Kind.RECORD, relations["record"], values) for values in records]
+    names = draw.sample(names, people + records)
+    of_people = [*pools["real_people"], *(_person(name, pools, draw) for name in names[:people])]
+    of_works = [*pools["real_works"], *(_work(number, pools, draw) for number in range(works))]
+    of_records = [_record(name, pools, draw) for name in names[people:]]
+    owners = [_owner(values["name"], Kind.PERSON, relations["person"], values) for values in of_people]
+    owners += [_owner(values["title"], Kind.WORK, relations["work"], values) for values in of_works]
+    owners += [_owner(values["name"], Kind.RECORD, relations["record"], values) for values in of_records]
     owners += [_topic(values) for values in pools["topics"]]
     return owners
 

@@ -10,6 +10,8 @@ JOBS: Final = {
     "calibration-recipe": "offline.detector.recipe:fingerprint",
     "evaluate-detector": "offline.evaluation.command:evaluate_detectors",
     "evaluation-error": "offline.evaluation.errors:DataError",
+    "tuning": "offline.encoder.tuning:Tuning",
+    "tune-encoder": "offline.encoder.tuning:tune",
     "corruption-sweep": "offline.corruption.sweep:sweep",
 }
 

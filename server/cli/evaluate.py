@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from server.admin.jobs import job
@@ -25,7 +15,7 @@ from server.cli import context, terminal
 from server.cli.errors import CliError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -103,7 +93,7 @@ def detector(
     settings = context.settings()
     evaluate = job("evaluate-detector")
     try:
-        with _bars() as progress:
+        with terminal.bars() as progress:
             found = evaluate(
                 data,
                 forms_file=forms,
@@ -130,27 +120,6 @@ def detector(
                 _print(figures, directory)
     except job("evaluation-error") as error:
         raise CliError(str(error)) from None
-
-
-@contextmanager
-def _bars() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each thing that is being done, drawn on a terminal; elsewhere a line when it is done."""
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    drawn = terminal.out.is_terminal
-    tasks: dict[str, TaskID] = {}
-    ended: set[str] = set()
-    with Progress(*columns, TimeRemainingColumn(), console=terminal.out, disable=not drawn) as bars:
-
-        def show(title: str, done: int, total: int) -> None:
-            if title not in tasks:
-                tasks[title] = bars.add_task(title, total=total)
-            bars.update(tasks[title], completed=done)
-            if done == total and title not in ended:
-                ended.add(title)
-                if not drawn:
-                    terminal.say(f"{title}: {total} of {total}")
-
-        yield show
 
 
 def _share(progress: Callable[[str, int, int], None], share: float) -> None:

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.spinner import Spinner
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
 out = Console(highlight=False)
@@ -71,3 +82,24 @@ class Step:
 
     def _elapsed(self) -> str:
         return f"{time.monotonic() - self._start:.0f} s"
+
+
+@contextmanager
+def bars() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each thing that is being done, drawn on a terminal; elsewhere a line when it is done."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    drawn = out.is_terminal
+    tasks: dict[str, TaskID] = {}
+    ended: set[str] = set()
+    with Progress(*columns, TimeRemainingColumn(), console=out, disable=not drawn) as bars:
+
+        def show(title: str, done: int, total: int) -> None:
+            if title not in tasks:
+                tasks[title] = bars.add_task(title, total=total)
+            bars.update(tasks[title], completed=done)
+            if done == total and title not in ended:
+                ended.add(title)
+                if not drawn:
+                    say(f"{title}: {total} of {total}")
+
+        yield show

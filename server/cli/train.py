@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 (typer reads it)
 from typing import Annotated
 
 import typer
@@ -50,6 +50,12 @@ def encoder(
     tuning = job("tuning")(
         pairs=pairs, epochs=epochs, batch=batch, learning_rate=learning_rate, margin=margin, seed=seed
     )
-    with terminal.bar("Tuning the encoder") as bar:
-        loss = job("tune-encoder")(source, out, tuning, threads=settings.encoder_threads, progress=bar)
+    with terminal.bars() as progress:
+        loss = job("tune-encoder")(
+            source,
+            out,
+            tuning,
+            threads=settings.encoder_threads,
+            progress=lambda done, total: progress("tuning the encoder, pairs", done, total),
+        )
     terminal.say(f"Tuned; the loss ended at {loss:.4f}. To use it: UNREMEMBER_ENCODER={out}")
