@@ -85,7 +85,7 @@ def config(
 
 
 app.add_typer(evaluate.app, name="evaluate", rich_help_panel="Measuring")
-app.add_typer(train.app, name="train", rich_help_panel="Measuring")
+app.add_typer(train.app, name="train", rich_help_panel="Training")
 app.command("doctor", rich_help_panel="Running")(doctor.doctor)
 app.command("demo", rich_help_panel="Running")(demo.demo)
 
