@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import ahocorasick
 from rapidfuzz.distance import OSA
 
-from guards.detect.misspelling import SHORTEST, Neighbourhood, misspells
+from guards.detect.misspelling import SHORTEST, Neighbourhood, Typed, misspells
 from guards.detect.words import WORDS_PER_PROMPT, Words, phrase_frequency, phrase_key, zipf
 
 if TYPE_CHECKING:
@@ -61,29 +62,34 @@ def alias_keys(alias: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(keys))
 
 
-@dataclass(frozen=True, slots=True)
 class _Level:
-    """Some phrases. ``anchored`` has them by their rarest word, if it is long enough to be misspelt."""
+    """Some phrases. What finds them misspelt is made when it is first needed: levels come and go as phrases do."""
 
-    keys: dict[str, None]
-    automaton: ahocorasick.Automaton
-    anchored: dict[str, list[tuple[str, ...]]]
-    anchors: Neighbourhood
-    longest: int
-    """Words of the longest phrase."""
-
-    @classmethod
-    def of(cls, keys: dict[str, None]) -> _Level:
-        automaton = ahocorasick.Automaton()
-        anchored: dict[str, list[tuple[str, ...]]] = {}
+    def __init__(self, keys: dict[str, None]) -> None:
+        self.keys = keys
+        self.automaton = ahocorasick.Automaton()
         for key in keys:
-            automaton.add_word(key, key)
+            self.automaton.add_word(key, key)
+        self.automaton.make_automaton()
+
+    @functools.cached_property
+    def anchored(self) -> dict[str, list[tuple[str, ...]]]:
+        """The phrases by their rarest word."""
+        anchored: dict[str, list[tuple[str, ...]]] = {}
+        for key in self.keys:
             words = tuple(key.split())
-            anchor = min(words, key=lambda word: (zipf(word), -len(word)))
-            anchored.setdefault(anchor, []).append(words)
-        automaton.make_automaton()
-        longest = max(len(words) for phrases in anchored.values() for words in phrases)
-        return cls(keys, automaton, anchored, Neighbourhood(anchored), longest)
+            anchored.setdefault(min(words, key=lambda word: (zipf(word), -len(word))), []).append(words)
+        return anchored
+
+    @functools.cached_property
+    def anchors(self) -> Neighbourhood:
+        """Those words, by their spelling."""
+        return Neighbourhood(self.anchored)
+
+    @functools.cached_property
+    def longest(self) -> int:
+        """Words of the longest phrase."""
+        return max(len(words) for phrases in self.anchored.values() for words in phrases)
 
 
 class Lexicon:
@@ -140,8 +146,10 @@ class Lexicon:
                 # Words before the match are as many as the blanks before it.
                 first = words.key.count(" ", 0, last - len(key) + 1)
                 self._note(found, words, key, first, None)
-        unknown = [place for place, word in enumerate(words.texts) if zipf(word) < _RARE and self._may_misspell(word)]
-        if unknown:
+        commonness = list(map(zipf, words.texts))
+        if commonness and min(commonness) < _RARE:
+            rare = (place for place, zipf_of in enumerate(commonness) if zipf_of < _RARE)
+            unknown = [place for place in rare if self._may_misspell(words.texts[place])]
             for key, first in self._misspelt(words.texts, unknown):
                 typed = words.texts[first : first + key.count(" ") - 1]
                 self._note(found, words, key, first, min(1.0, phrase_frequency(" ".join(typed)) * WORDS_PER_PROMPT))
@@ -161,7 +169,7 @@ class Lexicon:
 
     def _misspelt(self, texts: Sequence[str], unknown: Sequence[int]) -> Iterator[tuple[str, int]]:
         """Phrases that are in the text but for some of its unknown words, and the place of their first word."""
-        typed = {texts[place] for place in unknown}
+        typed = Typed({texts[place] for place in unknown})
         places = set(unknown)
         looked_at = 0
         for level in self._levels:
@@ -186,7 +194,7 @@ class Lexicon:
             older = self._levels.pop().keys
             fresh = {key: None for key in older if key in self._owners} | fresh
         if fresh:
-            self._levels.append(_Level.of(fresh))
+            self._levels.append(_Level(fresh))
 
 
 def _stands_at(phrase: Sequence[str], texts: Sequence[str], first: int, unknown: Collection[int]) -> bool:

@@ -7,6 +7,7 @@ the first letters are used for that, five bits each, so that a form is a number,
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -54,22 +55,29 @@ class Neighbourhood:
         self._stored: NDArray[np.int64] = np.unique(np.concatenate(stored))
         """Forms, each with the number of a word that has it."""
 
-    def near(self, typed: Iterable[str]) -> dict[str, list[str]]:
+    def near(self, typed: Typed) -> dict[str, list[str]]:
         """For each typed word the words that it may be a misspelling of; those without any are left out."""
-        forms = [(form << _OWNER_BITS, word) for word in typed for form in _forms(word)]
-        if not forms or not self._words:
-            return {}
-        wanted = np.array([form for form, _ in forms], dtype=np.int64)
-        firsts, lasts = self._stored.searchsorted([wanted, wanted + (1 << _OWNER_BITS)])
+        firsts, lasts = self._stored.searchsorted(typed.ranges)
         found: dict[str, set[int]] = {}
-        for place in np.flatnonzero(lasts > firsts).tolist():
+        for place in (lasts > firsts).nonzero()[0].tolist():
             owners = self._stored[firsts[place] : lasts[place]] & ((1 << _OWNER_BITS) - 1)
-            found.setdefault(forms[place][1], set()).update(owners.tolist())
+            found.setdefault(typed.words[place], set()).update(owners.tolist())
         near = {
             word: [each for owner in sorted(owners) if misspells(word, each := self._words[owner])]
             for word, owners in found.items()
         }
         return {word: candidates for word, candidates in near.items() if candidates}
+
+
+class Typed:
+    """Words as they are typed, made ready for looking them up in any number of neighbourhoods."""
+
+    def __init__(self, typed: Iterable[str]) -> None:
+        forms = {word: _forms(word) for word in typed}
+        self.words = [word for word, of_word in forms.items() for _ in of_word]
+        first = np.array([form for of_word in forms.values() for form in of_word], dtype=np.int64) << _OWNER_BITS
+        self.ranges: NDArray[np.int64] = np.stack([first, first + (1 << _OWNER_BITS)])
+        """Where entries of each word's forms begin and end in `Neighbourhood`: [2, forms]."""
 
 
 def _pack(word: str) -> int:
@@ -80,19 +88,20 @@ def _pack(word: str) -> int:
     return packed
 
 
-def _forms(typed: str) -> set[int]:
+@functools.lru_cache(maxsize=65_536)
+def _forms(typed: str) -> frozenset[int]:
     """What is left of a typed word's first letters when up to as many are deleted as a word near it allows.
 
     A word that is longer allows more, but then has more of its own letters deleted; one letter more makes up for
     those that are cut off.
     """
-    forms = latest = {_pack(typed)}
+    forms = latest = frozenset([_pack(typed)])
     for _ in range((len(typed) >= _ONE_EDIT) + (len(typed) >= _PREFIX)):
-        latest = {
+        latest = frozenset(
             form & ((1 << place) - 1) | form >> (place + _BITS) << place
             for form in latest
             for place in range(0, form.bit_length(), _BITS)
-        }
+        )
         forms = forms | latest
     return forms
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guards.detect.lexical import Lexicon
-from guards.detect.misspelling import SHORTEST, Neighbourhood, misspells, tolerance
+from guards.detect.misspelling import SHORTEST, Neighbourhood, Typed, misspells, tolerance
 from guards.detect.words import Words
 from offline.detector.background import background_prompts, read_data
 
@@ -179,7 +179,7 @@ LETTERS = st.text("abc", min_size=4, max_size=11)
 
 @given(st.lists(LETTERS, max_size=30, unique=True), LETTERS)
 def test_every_word_near_enough_is_found(words: list[str], typed: str) -> None:
-    near = Neighbourhood(words).near([typed])
+    near = Neighbourhood(words).near(Typed([typed]))
     assert sorted(near.get(typed, [])) == sorted(word for word in words if tolerance(word) and misspells(typed, word))
 
 
@@ -193,4 +193,4 @@ def test_one_edit_is_always_near(word: str, place: int, edit: str) -> None:
         "change": word[:place] + "x" + word[place + 1 :],
     }[edit]
     expected = {typed: [word]} if tolerance(word) and len(typed) >= SHORTEST else {}
-    assert Neighbourhood([word]).near([typed]) == expected
+    assert Neighbourhood([word]).near(Typed([typed])) == expected
