@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,8 @@ class Segment:
     path: tuple[str | int, ...]
     text: str
     role: Role
+    turn: int = field(default=-1, compare=False)
+    """Which turn of a conversation it is part of, in their order: a user's that asks, the model's that supplies."""
 
 
 @dataclass(frozen=True, slots=True)

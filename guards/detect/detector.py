@@ -7,10 +7,12 @@ import functools
 import itertools
 import time
 from collections import OrderedDict, defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from guards.detect.conversation import carried, shares, together, turns_of
 from guards.detect.decoding import decodings
 from guards.detect.explanation import how_it_was_read, what_would_change
 from guards.detect.index import VectorIndex
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from guards.detect.batching import EncoderQueue
     from guards.detect.calibration import Calibration
+    from guards.detect.conversation import Turn
     from guards.detect.decoding import Decoding
     from guards.detect.passages import Passage
     from guards.plan import Segment
@@ -138,13 +141,16 @@ class Detector:
         if not self._scopes:
             return []
         timings: dict[str, float] = {}
-        readings = await self._read(segments, timings)
-        brought_up = self._bring_up(readings)
+        turns = turns_of(segments)
+        readings = await self._read(segments, turns, timings)
+        spoken = self._spoken(turns)
+        brought_up = self._bring_up(readings, spoken)
         started = time.perf_counter()
         detections = []
         for request_id, rows in brought_up.items():
             scorer = self._scorer(request_id)
-            detection = self._detection(scorer, self._judge(scorer, readings, rows), readings)
+            verdicts = self._judge(scorer, readings, rows, turns, spoken.get(request_id, {}))
+            detection = self._detection(scorer, verdicts, readings)
             if detection is not None and detection.band is not Band.CLEAR:
                 detections.append(detection)
         timings["score"] = time.perf_counter() - started
@@ -160,15 +166,18 @@ class Detector:
             CannotDecide: as `detect`.
         """
         timings: dict[str, float] = {}
-        readings = await self._read(segments, timings)
-        brought_up = self._bring_up(readings)
+        turns = turns_of(segments)
+        readings = await self._read(segments, turns, timings)
+        spoken = self._spoken(turns)
+        brought_up = self._bring_up(readings, spoken)
         started = time.perf_counter()
         few = len(self._scopes) <= _EXPLAINED_FROM
         everywhere = {place: range(len(reading.passage.windows)) for place, reading in enumerate(readings)}
         detections = []
         for request_id in self._scopes if few else brought_up:
             scorer = self._scorer(request_id)
-            detection = self._detection(scorer, self._judge(scorer, readings, everywhere), readings)
+            verdicts = self._judge(scorer, readings, everywhere, turns, spoken.get(request_id, {}))
+            detection = self._detection(scorer, verdicts, readings)
             if detection is not None:
                 detections.append(detection)
         timings["score"] = time.perf_counter() - started
@@ -179,20 +188,23 @@ class Detector:
         texts = [Text(place, segment.text) for place, segment in enumerate(segments)]
         decoded = [Text(of.segment, found.text, found) for of in texts for found in self._decodings(of.text)]
         spans = {
-            text.span(match.start, match.end)
+            span
             for text in texts + decoded
             for match in self._lexicon.find(Words(text.text))
-            if match.request_id in request_ids
+            if match.request_id in request_ids and (span := text.span(match.start, match.end))
         }
         return sorted(spans, key=_in_order)
 
-    async def _read(self, segments: Sequence[Segment], timings: dict[str, float]) -> list[Reading]:
+    async def _read(
+        self, segments: Sequence[Segment], turns: Sequence[Turn], timings: dict[str, float]
+    ) -> list[Reading]:
         started = time.perf_counter()
         texts = plain_texts(segments)
         for text in tuple(texts):
             find = functools.partial(self._decodings, text.text)
             found = await asyncio.to_thread(find) if len(text.text) > _LONG else find()
             texts += [Text(text.segment, decoding.text, decoding) for decoding in found]
+        texts += together(turns)
         decoded = time.perf_counter()
         passages = await self._queue.read([text.text for text in texts])
         # Who hides a name does not merely mention it.
@@ -254,8 +266,19 @@ class Detector:
     def _decodings(self, text: str) -> list[Decoding]:
         return decodings(text, self._lexicon.knows)
 
-    def _bring_up(self, readings: Sequence[Reading]) -> dict[str, dict[int, Sequence[int]]]:
-        """The scopes worth scoring, each with the windows that are, by reading."""
+    def _spoken(self, turns: Sequence[Turn]) -> dict[str, dict[int, float]]:
+        """How far the model's own turns were about each request that they name, by turn."""
+        spoken: defaultdict[str, dict[int, float]] = defaultdict(dict)
+        for place, turn in enumerate(turns):
+            if not turn.users:
+                words = Words(turn.text)
+                named = _by_request(self._lexicon.find(words))
+                for request_id, share in shares(words, itertools.chain(*named.values())).items():
+                    spoken[request_id][place] = share * self._scorer(request_id).name_strength(named[request_id])
+        return spoken
+
+    def _bring_up(self, readings: Sequence[Reading], spoken: Collection[str]) -> dict[str, dict[int, Sequence[int]]]:
+        """The scopes worth scoring, each with the windows that are, by reading; those ``spoken`` of in any case."""
         brought_up: defaultdict[str, dict[int, Sequence[int]]] = defaultdict(dict)
         for place, reading in enumerate(readings):
             for match in reading.matches:
@@ -265,18 +288,24 @@ class Detector:
             for request_id, rows in reading.reached.items():
                 if request_id in self._scopes:
                     brought_up[request_id][place] = rows
-        return dict(brought_up)
+        return {request_id: {} for request_id in spoken} | brought_up
 
     @staticmethod
     def _judge(
-        scorer: ScopeScorer, readings: Sequence[Reading], rows: Mapping[int, Sequence[int]]
+        scorer: ScopeScorer,
+        readings: Sequence[Reading],
+        rows: Mapping[int, Sequence[int]],
+        turns: Sequence[Turn],
+        spoken: Mapping[int, float],
     ) -> dict[int, Verdict]:
         request_id = scorer.scope.request_id
         verdicts = {}
         for place in rows:
             own = [match for match in readings[place].matches if match.request_id == request_id]
-            verdicts[place] = scorer.judge(readings[place].passage, own, rows[place])
-        return verdicts
+            verdict = scorer.judge(readings[place].passage, own, rows[place])
+            weight = readings[place].of.weight
+            verdicts[place] = replace(verdict, probability=weight * verdict.probability) if weight < 1.0 else verdict
+        return carried(turns, readings, verdicts, spoken) if turns else verdicts
 
     @staticmethod
     def _detection(
@@ -298,10 +327,10 @@ class Detector:
         verdict, band = verdicts[decisive], bands[decisive]
         flagged = [readings[place] for place in verdicts if band is not Band.CLEAR and bands[place] is band]
         spans = {
-            reading.of.span(match.start, match.end)
+            span
             for reading in flagged
             for match in reading.matches
-            if match.request_id == scope.request_id
+            if match.request_id == scope.request_id and (span := reading.of.span(match.start, match.end))
         }
         return Detection(
             request_id=scope.request_id,
@@ -356,8 +385,8 @@ def _evidence(scorer: ScopeScorer, verdict: Verdict, band: Band, reading: Readin
     scope = scorer.scope
     window = reading.passage.windows[verdict.window] if verdict.window >= 0 else None
     return Evidence(
-        matched=reading.of.text[window.start : window.end] if window else "",
-        read_as=how_it_was_read(reading, scope.request_id),
+        matched=reading.of.text[window.start : window.end] if window else reading.of.text * verdict.refers_back,
+        read_as=how_it_was_read(reading, verdict, scope.request_id),
         alias=verdict.alias,
         nearest_forget=scope.forget.texts[verdict.nearest_forget] if window else "",
         nearest_forget_similarity=verdict.forget_similarity,

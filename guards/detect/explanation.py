@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 _FOREIGN_TOLD = 0.2
 
 
-def how_it_was_read(reading: Reading, request_id: str) -> str:
+def how_it_was_read(reading: Reading, verdict: Verdict, request_id: str) -> str:
     """How the text that decided came out of the prompt; empty where it stands there, spelt right."""
+    if verdict.refers_back:
+        return "It refers back to an earlier turn of the conversation, which is about the subject."
     said = []
+    if reading.of.after:
+        said.append("Read together with the turns before it, to which it refers back.")
     if decoding := reading.of.decoding:
         said.append(f"Decoded from {', then '.join(decoding.forms)}.")
     own = [match for match in reading.matches if match.request_id == request_id]

@@ -24,12 +24,16 @@ class Text:
     text: str
     decoding: Decoding | None = None
     """How it came out of the segment's own text; None where it is that text."""
+    after: int = 0
+    """Where the segment's own text begins, after what was said in earlier turns."""
+    weight: float = 1.0
+    """The probability that it is meant so."""
 
-    def span(self, start: int, end: int) -> Span:
-        """The segment's characters behind ``text[start:end]``, which must not be empty."""
+    def span(self, start: int, end: int) -> Span | None:
+        """The segment's characters behind ``text[start:end]``, which must not be empty; None if others say it."""
         if self.decoding is not None:
             start, end = self.decoding.original_span(start, end)
-        return Span(self.segment, start, end)
+        return Span(self.segment, start - self.after, end - self.after) if start >= self.after else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,9 +61,11 @@ class Verdict:
     """Above 0 where a date in the window is one of the scope's."""
     contradiction: float = 0.0
     """Above 0 where the window's dates are others than the scope's."""
+    refers_back: bool = False
+    """It is probable because of an earlier turn of the conversation, that the segment refers back to."""
 
 
-_NOTHING = Verdict(0.0, -1, "", False, False, False, 0, 0.0, -1, 0.0, 0.0)
+NOTHING = Verdict(0.0, -1, "", False, False, False, 0, 0.0, -1, 0.0, 0.0)
 
 
 class ScopeScorer:
@@ -98,7 +100,7 @@ class ScopeScorer:
         named = self._named_windows(passage, matches)
         looked_at = sorted({*rows, *named}) if decreed is None else list(range(len(passage.windows)))
         if not looked_at:
-            return _NOTHING
+            return NOTHING
         # A name says what the whole segment is about, wherever in it the name stands.
         rarest = min(matches, key=self._rate, default=None)
         features, nearest, nearest_retain = self._evidence.features(

@@ -30,7 +30,7 @@ def read_data(name: str) -> Any:
 @functools.cache
 def background_prompts() -> tuple[str, ...]:
     """Distinct ordinary prompts, in a fixed shuffled order."""
-    written = _written()
+    written = written_prompts()
     prompts = [*(prompt for of_file in written.values() for prompt in of_file), *_long_prompts(written)]
     entities = read_data("entities")
     for number, group in enumerate(read_data("templates")):
@@ -43,7 +43,7 @@ def background_prompts() -> tuple[str, ...]:
     return tuple(distinct)
 
 
-def _written() -> dict[str, list[str]]:
+def written_prompts() -> dict[str, list[str]]:
     """The hand-written prompts by the name of their file."""
     directory = resources.files("offline.detector") / "data" / "prompts"
     return {

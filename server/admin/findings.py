@@ -32,7 +32,8 @@ class EvidenceReply(Reply):
 
     matched: str = Field(description="The part of the input that decided")
     read_as: str | None = Field(
-        description="How that part came out of the input, where it does not stand there as it is: decoded, or misspelt"
+        description="How that part came out of the input: decoded, misspelt, or through an earlier turn; "
+        "null where it stands there as it is"
     )
     alias: str | None
     spans: list[SpanReply] = Field(description="Where the subject is named")

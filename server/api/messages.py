@@ -143,7 +143,8 @@ class Messages(Endpoint):
             path = ("messages", index, "content")
             begun = index == last and message["role"] == "assistant"
             role = context_role if message["role"] in _SUPPLYING_ROLES and not begun else Role.ASKS
-            segments += self._blocks.read(message["content"], path, role)
+            turn = -1 if message["role"] == "system" else index
+            segments += self._blocks.read(message["content"], path, role, turn)
             if isinstance(message["content"], list):
                 for number, block in enumerate(message["content"]):
                     # What a tool gave is no question of the user who hands it on.

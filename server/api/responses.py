@@ -121,8 +121,9 @@ class Responses(Endpoint):
 
     def _read_item(self, item: Body, path: Path, role: Role) -> list[Segment]:
         segments = [Segment((*path, name), item.get(name) or "", role) for name in ("name", "arguments", "input")]
+        turn = int(path[1]) if _is_users(item) or item.get("role") == "assistant" else -1
         for name in LISTS:
-            segments += self._parts.read(item.get(name), (*path, name), role)
+            segments += self._parts.read(item.get(name), (*path, name), role, turn)
         return segments
 
     def prompts(self, body: Body) -> list[Body | list[int]]:

@@ -334,6 +334,39 @@ def test_no_character_of_a_long_text_goes_unread(encoder: Encoder) -> None:
         assert max(encoder.token_counts([text[w.start : w.end] for w in windows])) < 100
 
 
+CONVERSATIONS: dict[str, Any] = json.loads(
+    (Path(__file__).parents[1] / "data" / "conversations.json").read_text("utf-8")
+)
+
+
+async def _last_turn(detector: Detector, *said: str) -> Band:
+    """The band of the last of a user's and the model's turns, by itself or by what it refers back to."""
+    segments = [
+        Segment(("messages", place, "content"), text, Role.SUPPLIES if place % 2 else Role.ASKS, place)
+        for place, text in enumerate(said)
+    ]
+    bands = {place: found.band for found in await detector.detect(segments) for place in found.segments}
+    return bands.get(len(said) - 1, Band.CLEAR)
+
+
+async def test_parts_of_a_question_count_together_over_turns(potter: Detector) -> None:
+    asked, unknown = "Who wrote Harry Potter?", "I'm sorry, I don't know that."
+    conversations = {
+        "referring": [(asked, unknown, turn) for turn in CONVERSATIONS["referring"]],
+        "unrelated": [(asked, unknown, turn) for turn in CONVERSATIONS["unrelated"]],
+        "elsewhere": [(asked, unknown, other, "Here you are.", turn) for other, turn in CONVERSATIONS["elsewhere"]],
+        "parts": [(one, "I see.", two, "Go on.", three) for one, two, three in CONVERSATIONS["parts"]],
+    }
+    bands = {
+        kind: Counter([await _last_turn(potter, *said) for said in of_kind]) for kind, of_kind in conversations.items()
+    }
+    print({kind: {band.value: count for band, count in counts.items()} for kind, counts in bands.items()})
+    assert bands["referring"][Band.HIGH] >= 26
+    assert bands["unrelated"] == {Band.CLEAR: 30}
+    assert bands["elsewhere"] == {Band.CLEAR: 8}
+    assert bands["parts"][Band.CLEAR] <= 1
+
+
 @pytest.fixture(scope="module")
 async def authors(queue: EncoderQueue, calibration: Calibration) -> Detector:
     """Five authors of TOFU, each forgotten."""
