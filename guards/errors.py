@@ -7,3 +7,11 @@ class CannotDecide(Exception):
 
 class Overloaded(CannotDecide):
     """More text waits for the encoder than the queue admits."""
+
+
+class OverQuota(CannotDecide):
+    """A client has taken its share of the encoder's time. ``wait`` is the seconds until it may ask again."""
+
+    def __init__(self, wait: float) -> None:
+        super().__init__("the client has taken its share of the encoder's time")
+        self.wait = wait

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from guards.act import decline
 from guards.act.restriction import restriction_xargs
 from guards.compile import compile_scope
+from guards.detect.allowance import Allowance
 from guards.detect.batching import EncoderQueue
 from guards.detect.detector import Detector
 from guards.phrases import vocabulary
@@ -214,7 +215,12 @@ async def _assemble(
     calibration = await asyncio.to_thread(load_calibration, settings, encoder, calibrating)
     # Scopes are bound to it: thresholds of another calibration, or for other rates, are compiled anew.
     calibration = replace(calibration, encoder=_stamp(settings, calibration))
-    queue = EncoderQueue(encoder, max_tokens=settings.encoder_queue_tokens, batch_tokens=settings.encoder_batch_tokens)
+    queue = EncoderQueue(
+        encoder,
+        max_tokens=settings.encoder_queue_tokens,
+        batch_tokens=settings.encoder_batch_tokens,
+        allowance=Allowance(settings.encoder_share_per_key),
+    )
     queue.start()
     stack.callback(queue.close)
     detector = Detector(queue, calibration, observe=telemetry.stage)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from guards.detect.calibration import Calibration
 from guards.detect.encoder import Encoder
+from guards.detect.onnx import load_exported
 from server.admin.jobs import job
 from server.assets import AssetError, encoder_directory, model_directory
 from server.upstream.tokenizer import Renderer
@@ -21,8 +22,17 @@ log = logging.getLogger(__name__)
 
 
 def load_encoder(settings: Settings) -> Encoder:
-    """The sentence encoder of the settings. Raises AssetError."""
-    return Encoder.load(encoder_directory(settings), threads=settings.encoder_threads)
+    """The sentence encoder of the settings, in the backend that they name. Raises AssetError."""
+    directory = encoder_directory(settings)
+    if settings.encoder_backend == "torch":
+        return Encoder.load(directory, threads=settings.encoder_threads)
+    try:
+        return load_exported(directory, settings.cache_dir / "encoders", threads=settings.encoder_threads)
+    except ImportError as error:
+        raise AssetError(
+            f"UNREMEMBER_ENCODER_BACKEND is onnx, and the package {error.name} is not installed. "
+            "Install it: pip install 'unremember[onnx]'."
+        ) from None
 
 
 def calibration_path(settings: Settings, fingerprint: str) -> Path:

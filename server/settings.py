@@ -69,11 +69,21 @@ class Settings(BaseSettings):
     served_model_name: str | None = Field(None, description="Public name of the model; unset: from its directory")
     tokenizer: Path | None = Field(None, description="Tokenizer files of the served model; unset: those of the model")
     encoder: str = Field("minilm", description="Sentence encoder: a directory, or `minilm`, the packaged default")
+    encoder_backend: Literal["torch", "onnx"] = Field(
+        "torch", description="What runs the encoder: `torch`, or `onnx` (faster; needs the extra `onnx`)"
+    )
     encoder_threads: int = Field(1, ge=1, description="Processor threads of the encoder")
     encoder_queue_tokens: int = Field(
         200_000, ge=1_000, description="Tokens waiting for the encoder before requests get a 503"
     )
     encoder_batch_tokens: int = Field(4_096, ge=256, description="Tokens encoded at once")
+    encoder_share_per_key: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Share of the encoder's time, over a minute, that one API key may take before its "
+        "requests get a 429; 1: all of it",
+    )
     false_positive_rate: float = Field(
         0.001, gt=0, lt=0.5, description="Share of background prompts that may reach the high band of a scope"
     )

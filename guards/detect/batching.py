@@ -8,15 +8,17 @@ import functools
 import hashlib
 import logging
 import threading
+import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from guards.detect.allowance import CLIENT, Allowance
 from guards.detect.passages import Passage, make_passage
 from guards.detect.windows import Window
-from guards.errors import CannotDecide, Overloaded
+from guards.errors import CannotDecide, Overloaded, OverQuota
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,6 +53,8 @@ class _Job:
     future: asyncio.Future[list[Passage]]
     tokens: int
     """What it counts towards the queue's depth: an estimate."""
+    client: bytes | None = None
+    """Who is charged for it."""
     windows: list[list[Window]] = field(default_factory=list)
     waiting: deque[tuple[str, int]] = field(default_factory=deque)
     """Window texts still to be encoded, with their token counts."""
@@ -61,11 +65,15 @@ class EncoderQueue:
     """Feeds an encoder from asyncio.
 
     Requests are encoded together up to ``batch_tokens``, a long one in shares, so that it does not hold
-    up the others. At most ``max_tokens`` (estimated) wait. Passages are remembered by content hash.
+    up the others. At most ``max_tokens`` (estimated) wait, and none of a client that has used up its ``allowance``.
+    Passages are remembered by content hash; who asks for one of them takes no time.
     """
 
-    def __init__(self, encoder: TextEncoder, *, max_tokens: int, batch_tokens: int) -> None:
+    def __init__(
+        self, encoder: TextEncoder, *, max_tokens: int, batch_tokens: int, allowance: Allowance | None = None
+    ) -> None:
         self._encoder = encoder
+        self._allowance = allowance or Allowance(1.0)
         self._max_tokens = max_tokens
         self._batch_tokens = batch_tokens
         self._condition = threading.Condition()
@@ -101,6 +109,7 @@ class EncoderQueue:
         """Embed each text whole: float32 [n, dimension], unit rows.
 
         Raises:
+            OverQuota: the client has taken its share of the encoder's time.
             Overloaded: too much waits already.
             CannotDecide: the encoder failed, or the queue is closed.
         """
@@ -127,8 +136,12 @@ class EncoderQueue:
     async def _submit(self, texts: tuple[str, ...], *, whole: bool) -> list[Passage]:
         # An estimate, as tokenising belongs to the other thread: four bytes a token, and the two at the ends.
         tokens = sum(len(text.encode("utf-8", "surrogatepass")) // 4 + 3 for text in texts)
+        client = CLIENT.get()
+        wait = self._allowance.wait(client)
+        if wait:
+            raise OverQuota(wait)
         loop = asyncio.get_running_loop()
-        job = _Job(texts, whole, loop, loop.create_future(), tokens)
+        job = _Job(texts, whole, loop, loop.create_future(), tokens, client)
         with self._condition:
             if self._thread is None or self._closing:
                 raise CannotDecide("the encoder is not running")
@@ -221,7 +234,12 @@ class EncoderQueue:
         return batch
 
     def _encode(self, batch: dict[_Job, list[str]]) -> None:
+        started = time.monotonic()
         vectors = self._encoder.encode([piece for pieces in batch.values() for piece in pieces])
+        spent = time.monotonic() - started
+        characters = {job: 1 + sum(map(len, pieces)) for job, pieces in batch.items()}
+        for job, share in characters.items():
+            self._allowance.charge(job.client, spent * share / sum(characters.values()))
         position = 0
         for job, pieces in batch.items():
             job.vectors.append(vectors[position : position + len(pieces)])

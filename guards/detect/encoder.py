@@ -11,11 +11,13 @@ import numpy as np
 from guards.detect.windows import SENTENCE_TOKENS, Window, cut
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
     from sentence_transformers import SentenceTransformer
+
+    Forward = Callable[[Mapping[str, NDArray[np.int64]]], NDArray[np.float32]]
 
 # Tokens of a padded batch: beyond, nothing is gained on a processor, and memory is lost.
 _BATCH_TOKENS = 2_048
@@ -23,31 +25,55 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class Encoder:
-    """Any sentence-transformers model in a directory. Not thread-safe: one thread owns it."""
+    """Any sentence-transformers model in a directory. Not thread-safe: one thread owns it.
 
-    def __init__(self, model: SentenceTransformer, fingerprint: str) -> None:
-        self._model = model.eval()
-        self._tokenizer: Any = model.tokenizer
-        self._longest = int(model.max_seq_length or 512)
-        if self._longest < SENTENCE_TOKENS + 2:
-            raise ValueError(f"the encoder reads {self._longest} tokens; at least {SENTENCE_TOKENS + 2} are needed")
+    Args:
+        tokenizer: the model's.
+        forward: from a padded batch, the tokenizer's names with int64 [n, tokens] each, to sentence embeddings
+            float32 [n, dimension].
+        longest: tokens that the model reads at most.
+        fingerprint: tells apart whatever gives other vectors.
+
+    Raises:
+        ValueError: the model reads fewer tokens than a window has.
+    """
+
+    def __init__(self, tokenizer: Any, forward: Forward, *, longest: int, dimension: int, fingerprint: str) -> None:
+        if longest < SENTENCE_TOKENS + 2:
+            raise ValueError(f"the encoder reads {longest} tokens; at least {SENTENCE_TOKENS + 2} are needed")
+        self._tokenizer = tokenizer
+        self._infer = forward
+        self._longest = longest
+        self.dimension = dimension
         self.fingerprint = fingerprint
-        """SHA-256 of the model's weights and configuration, hexadecimal."""
-        self.dimension = int(model.get_embedding_dimension() or 0)
+        """SHA-256 of the model's weights and configuration and of what runs them, hexadecimal."""
 
     @classmethod
     def load(cls, directory: Path, *, threads: int) -> Encoder:
-        """Load the model in ``directory``. ``threads`` holds for the whole process (torch).
+        """Load the model in ``directory`` into torch. ``threads`` holds for the whole process.
 
         Raises:
             OSError: the directory holds no model.
             ValueError: the model reads fewer tokens than a window has.
         """
         import torch  # seconds, which only who loads a model waits
-        from sentence_transformers import SentenceTransformer
 
         torch.set_num_threads(threads)
-        return cls(SentenceTransformer(str(directory), local_files_only=True), _fingerprint(directory))
+        model = load_model(directory)
+
+        def forward(features: Mapping[str, NDArray[np.int64]]) -> NDArray[np.float32]:
+            with torch.inference_mode():
+                given = {name: torch.from_numpy(each).to(model.device) for name, each in features.items()}
+                vectors: NDArray[np.float32] = model(given)["sentence_embedding"].float().cpu().numpy()
+            return vectors
+
+        return cls(
+            model.tokenizer,
+            forward,
+            longest=longest_input(model),
+            dimension=int(model.get_embedding_dimension() or 0),
+            fingerprint=fingerprint(directory),
+        )
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text has, at most the encoder's longest input."""
@@ -75,17 +101,26 @@ class Encoder:
         return rows
 
     def _forward(self, texts: list[str]) -> NDArray[np.float32]:
-        import torch
-
         cleaned = [_clean(text) for text in texts]
         features = self._tokenizer(
-            cleaned, padding=True, truncation=True, max_length=self._longest, return_tensors="pt"
+            cleaned, padding=True, truncation=True, max_length=self._longest, return_tensors="np"
         )
-        with torch.inference_mode():
-            output = self._model({name: value.to(self._model.device) for name, value in features.items()})
-            vectors = torch.nn.functional.normalize(output["sentence_embedding"].float(), dim=1)
-        result: NDArray[np.float32] = vectors.cpu().numpy()
-        return result
+        vectors = self._infer({name: np.asarray(each, dtype=np.int64) for name, each in features.items()})
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        unit: NDArray[np.float32] = vectors / np.maximum(lengths, 1e-12)
+        return unit
+
+
+def load_model(directory: Path) -> SentenceTransformer:
+    """The model in ``directory``, for inference. Raises OSError: there is none."""
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(str(directory), local_files_only=True).eval()
+
+
+def longest_input(model: SentenceTransformer) -> int:
+    """Tokens that a model reads at most."""
+    return int(model.max_seq_length or 512)
 
 
 def _clean(text: str) -> str:
@@ -93,7 +128,8 @@ def _clean(text: str) -> str:
     return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
 
 
-def _fingerprint(directory: Path) -> str:
+def fingerprint(directory: Path) -> str:
+    """SHA-256 of a model's weights and configuration, hexadecimal."""
     digest = hashlib.sha256()
     for path in sorted(directory.rglob("*")):
         if path.is_file() and path.suffix in {".json", ".safetensors", ".bin", ".txt", ".model"}:

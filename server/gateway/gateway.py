@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import traceback
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from guards.detect.allowance import CLIENT
+from guards.errors import OverQuota
 from guards.plan import Plan, make_plan
 from guards.watch.watchlist import Watchlist
 from server.api.body import parse, write
@@ -241,11 +244,20 @@ class Gateway:
         """Read the prompt and make a plan. Fails closed, unless the settings say otherwise."""
         began = clock()
         segments: Sequence[Segment] = ()
+        # This task's own: what it has encoded is charged to the client.
+        CLIENT.set(progress.key)
         try:
             segments = await self._read(endpoint, body, upstream)
             progress.detections = await self._detector.detect(segments)
         except UpstreamError:
             raise
+        except OverQuota as error:
+            # Whatever ``undecided`` says: a client must not buy an unguarded answer by asking much.
+            raise Busy(
+                "This key's requests take too much time to check; try again later.",
+                code="checking_quota",
+                retry_after=math.ceil(error.wait),
+            ) from None
         except Exception as error:
             log.warning("no verdict on a request: %s", type(error).__name__)
             if self._settings.undecided == "refuse":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 
 from server import assets
 from server.assets import AssetError, encoder_directory, model_directory, served_model_name
+from server.loading import load_encoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,3 +113,13 @@ def test_a_missing_package_is_named(settings: Settings, monkeypatch: pytest.Monk
 
 def test_the_packaged_encoder_is_found(settings: Settings) -> None:
     assert (encoder_directory(settings) / "modules.json").is_file()
+
+
+def test_a_backend_without_its_package_says_what_to_install(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    (tmp_path / "config.json").write_text("{}")
+    given = settings.model_copy(update={"encoder": str(tmp_path), "encoder_backend": "onnx"})
+    with pytest.raises(AssetError, match=r"onnxruntime is not installed. Install it: pip install 'unremember\[onnx\]'"):
+        load_encoder(given)

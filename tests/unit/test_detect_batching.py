@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from guards.detect.allowance import CLIENT, Allowance
 from guards.detect.batching import EncoderQueue
-from guards.errors import CannotDecide, Overloaded
+from guards.errors import CannotDecide, Overloaded, OverQuota
 from tests.fakes.encoder import DIMENSION, WordEncoder, embed
 
 if TYPE_CHECKING:
@@ -156,4 +157,46 @@ def test_it_serves_more_than_one_event_loop(encoder: WordEncoder) -> None:
     queue.start()
     for text in ("one", "two"):
         assert len(asyncio.run(queue.encode([text]))) == 1
+    queue.close()
+
+
+class _Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_an_allowance_fills_again_and_is_each_clients_own() -> None:
+    clock = _Clock()
+    allowance = Allowance(0.1, clock=clock)
+    assert allowance.wait(b"one") == 0.0
+    allowance.charge(b"one", 8.0)
+    assert allowance.wait(b"one") == pytest.approx(20.0)
+    assert allowance.wait(b"two") == allowance.wait(None) == 0.0
+    clock.now = 19.0
+    assert allowance.wait(b"one") == pytest.approx(1.0)
+    clock.now = 1_000.0
+    allowance.charge(b"one", 5.9)
+    assert allowance.wait(b"one") == 0.0
+    allowance.charge(b"one", 0.2)
+    assert allowance.wait(b"one") == pytest.approx(1.0)
+
+
+async def test_a_client_beyond_its_share_waits_and_the_others_do_not(encoder: WordEncoder) -> None:
+    allowance = Allowance(0.5)
+    queue = EncoderQueue(encoder, max_tokens=1_000, batch_tokens=100, allowance=allowance)
+    queue.start()
+    CLIENT.set(b"one")
+    await queue.encode(["something of its own"])
+    assert allowance._left[b"one"][0] < 30.0
+    allowance.charge(b"one", 35.0)
+    with pytest.raises(OverQuota) as caught:
+        await queue.encode(["something new"])
+    assert 0.0 < caught.value.wait <= 10.0
+    assert len(await queue.encode(["something of its own"])) == 1
+    CLIENT.set(b"two")
+    assert len(await queue.encode(["something new"])) == 1
+    CLIENT.set(None)
+    assert len(await queue.encode(["nobody's"])) == 1
     queue.close()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from guards.errors import CannotDecide, Overloaded
+from guards.errors import CannotDecide, Overloaded, OverQuota
 from guards.scope import Action, Mode
 from server.api import sampling
 from tests.fakes.clients import asked
@@ -172,6 +172,18 @@ async def test_without_a_verdict_it_passes_where_the_settings_say_so(
     async with wired(upstream.url, settings.model_copy(update={"undecided": "pass"})) as gate:
         gate.detector.error = CannotDecide("x")
         assert (await gate.chat()).status == 200
+
+
+@pytest.mark.parametrize("undecided", ["refuse", "pass"])
+async def test_a_client_beyond_its_share_of_the_encoder_is_told_to_come_back(
+    upstream: FakeUpstream, settings: Settings, undecided: str
+) -> None:
+    async with wired(upstream.url, settings.model_copy(update={"undecided": undecided})) as gate:
+        gate.detector.error = OverQuota(7.2)
+        response = await gate.chat()
+        assert response.status == 429
+        assert response.headers["retry-after"] == "8"
+        assert (await response.json())["error"]["code"] == "checking_quota"
 
 
 async def test_more_at_once_than_the_bound_are_told_to_come_back(gate: Wired, upstream: FakeUpstream) -> None:

@@ -1,0 +1,103 @@
+"""A sentence encoder run by ONNX Runtime: the same model, exported once, twice as fast on short texts."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from guards.detect.encoder import Encoder, fingerprint, load_model, longest_input
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+# Counts up when the export changes, so that files of an older one are made anew.
+_EXPORT = 1
+_EXAMPLE = ("a sentence that the shape of a batch is learned from", "another")
+
+
+def load_exported(directory: Path, cache: Path, *, threads: int) -> Encoder:
+    """Load the sentence-transformers model in ``directory``, exported to ``cache`` on first use: half a minute.
+
+    Its vectors differ from torch's by rounding, and it has a fingerprint, so a calibration, of its own.
+
+    Raises:
+        ImportError: a package of the extra ``onnx`` is not installed; its ``name`` says which.
+        OSError: the directory holds no model.
+        ValueError: the model reads fewer tokens than a window has.
+    """
+    import onnxruntime
+
+    identity = hashlib.sha256(f"{fingerprint(directory)} onnx {_EXPORT}".encode()).hexdigest()
+    target = cache / f"{identity[:16]}.onnx"
+    if not target.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        partial = target.with_suffix(".partial")
+        _export(directory, partial)
+        partial.replace(target)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    # Threads that spin while they wait take the engine's time.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(str(target), options, providers=["CPUExecutionProvider"])
+    known = session.get_modelmeta().custom_metadata_map
+    inputs = {each.name for each in session.get_inputs()}
+
+    def forward(features: Mapping[str, NDArray[np.int64]]) -> NDArray[np.float32]:
+        given = {name: each for name, each in features.items() if name in inputs}
+        vectors: NDArray[np.float32] = session.run(None, given)[0]
+        return vectors
+
+    return Encoder(
+        _tokenizer(directory),
+        forward,
+        longest=int(known["longest"]),
+        dimension=int(known["dimension"]),
+        fingerprint=identity,
+    )
+
+
+def _tokenizer(directory: Path) -> Any:
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(str(directory), local_files_only=True).tokenizer
+
+
+def _export(directory: Path, target: Path) -> None:
+    """Write the model's graph, from token ids to sentence embeddings [n, dimension], any batch and length."""
+    import onnx
+    import onnxscript  # noqa: F401  torch needs it to export, and says so only half-way
+    import torch
+
+    model = load_model(directory)
+
+    class Embedding(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, given: tuple[torch.Tensor, ...]) -> torch.Tensor:
+            embedding: torch.Tensor = self.model(dict(zip(features, given, strict=True)))["sentence_embedding"]
+            return embedding
+
+    features = dict(model.tokenizer(list(_EXAMPLE), padding=True, return_tensors="pt"))
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens", max=longest_input(model))}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        exported = torch.export.export(
+            Embedding(), (tuple(features.values()),), dynamic_shapes={"given": tuple(axes for _ in features)}
+        )
+        program = torch.onnx.export(exported, input_names=list(features), dynamo=True, verbose=False)
+    if program is None:
+        raise RuntimeError("the export gave nothing")
+    graph = program.model_proto
+    onnx.helper.set_model_props(
+        graph, {"longest": str(longest_input(model)), "dimension": str(model.get_embedding_dimension())}
+    )
+    onnx.save(graph, str(target))
