@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from guards.detect.thresholds import neyman_pearson_threshold
-from guards.scope import Mode
+from guards.detect.windows import sentences
+from guards.scope import Context, Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -50,11 +51,11 @@ class Statements:
         own = np.einsum("ij,ij->i", self._said, self._questions)
         self._level = np.maximum(np.where(self._asked, own, others.max(axis=1)), floor)
 
-    def say(self, vector: NDArray[np.float32]) -> bool:
-        """Whether the sentence embedded as ``vector`` [dimension] says one of them."""
+    def said(self, vector: NDArray[np.float32]) -> frozenset[int]:
+        """Which of them the sentence embedded as ``vector`` [dimension] says, by their places."""
         near = self._said @ vector
-        said = np.any((near > self._level) & (~self._asked | (near > self._questions @ vector)))
-        return bool(said)
+        told = (near > self._level) & (~self._asked | (near > self._questions @ vector))
+        return frozenset(np.flatnonzero(told).tolist())
 
 
 class Meaning:
@@ -84,19 +85,31 @@ class Meaning:
         self._scopes.pop(request_id, None)
         self._ready.pop(request_id, None)
 
-    def judges(self, request_ids: Collection[str]) -> bool:
-        """Whether any of these requests has statements."""
-        return any(request_id in self._scopes for request_id in request_ids)
+    def judge(
+        self, request_ids: Collection[str], own: Callable[[], Sequence[str]], context: Context | None = None
+    ) -> Judge:
+        """A judge of the answers to one request.
 
-    async def first_told(self, sentences: Sequence[str], request_ids: Collection[str]) -> tuple[int, str] | None:
-        """The first sentence that says a statement of one of these requests, and the request. Raises CannotDecide."""
-        vectors = await self._encoder.encode(sentences)
-        for place, vector in enumerate(vectors):
-            for request_id in request_ids:
-                statements = self._statements(request_id)
-                if statements is not None and statements.say(vector):
-                    return place, request_id
-        return None
+        Args:
+            request_ids: the requests that the prompt comes near to.
+            own: the texts of the client's own request, read only where a sentence says a statement.
+            context: how text that the client supplies itself is treated, instead of as each scope says.
+        """
+        return Judge(self, [one for one in request_ids if one in self._scopes], own, context)
+
+    async def encode(self, sentences: Sequence[str]) -> NDArray[np.float32]:
+        """Embeddings [n, dimension] of unit length. Raises CannotDecide."""
+        return await self._encoder.encode(sentences)
+
+    def said(self, request_id: str, vector: NDArray[np.float32]) -> frozenset[int]:
+        """The statements of a request that a sentence says, by their places; of one that is no more, none."""
+        statements = self._statements(request_id)
+        return frozenset() if statements is None else statements.said(vector)
+
+    def context(self, request_id: str) -> Context | None:
+        """How a request treats text that clients supply."""
+        scope = self._scopes.get(request_id)
+        return None if scope is None else scope.policy.context
 
     def _statements(self, request_id: str) -> Statements | None:
         scope = self._scopes.get(request_id)
@@ -107,3 +120,41 @@ class Meaning:
                 scope, self._background, alpha=self._alpha, confidence=self._confidence
             )
         return self._ready[request_id]
+
+
+class Judge:
+    """Judges the sentences of the answers to one request. What its client states itself may be repeated."""
+
+    def __init__(
+        self, meaning: Meaning, request_ids: Sequence[str], own: Callable[[], Sequence[str]], context: Context | None
+    ) -> None:
+        self._meaning = meaning
+        self._request_ids = request_ids
+        self._own = own
+        self._context = context
+        self._stated: dict[str, frozenset[int]] = {}
+        self._vectors: NDArray[np.float32] | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._request_ids)
+
+    async def first_told(self, texts: Sequence[str]) -> tuple[int, str] | None:
+        """The first sentence that says a statement, and the request that it belongs to. Raises CannotDecide."""
+        for place, vector in enumerate(await self._meaning.encode(texts)):
+            for request_id in self._request_ids:
+                told = self._meaning.said(request_id, vector)
+                if told and not told <= await self._may_repeat(request_id):
+                    return place, request_id
+        return None
+
+    async def _may_repeat(self, request_id: str) -> frozenset[int]:
+        """The statements that the client's own request says."""
+        if (self._context or self._meaning.context(request_id)) is not Context.SUPPLIED:
+            return frozenset()
+        if request_id not in self._stated:
+            if self._vectors is None:
+                own = [text[one.start : one.end] for text in self._own() for one in sentences(text)]
+                self._vectors = await self._meaning.encode(own)
+            said = (self._meaning.said(request_id, vector) for vector in self._vectors)
+            self._stated[request_id] = frozenset().union(*said)
+        return self._stated[request_id]

@@ -76,8 +76,7 @@ class Delivery:
         self._sent = sent
         self._decoded = {segment.path: segment.text for segment in segments}
         self._client_salt = client_salt
-        self._meaning = meaning
-        self._near = progress.plan.watched if meaning.judges(progress.plan.watched) else ()
+        self._judge = meaning.judge(progress.plan.watched, watch.own, watch.context)
         self._usage = usage
         self._limit = limit
         self._attempts = attempts
@@ -116,7 +115,7 @@ class Delivery:
             self._watch,
             self._begun,
             whole=bool(self._watch) and not endpoint.continues(self._client),
-            judged=bool(self._near),
+            judged=bool(self._judge),
             limit=self._limit,
         )
         choices = endpoint.choices(self._sent) * len(endpoint.prompts(self._sent))
@@ -124,7 +123,7 @@ class Delivery:
         splitter = EventSplitter()
         async for events in _events(response, splitter):
             await self._send(raw for event in events for raw in line.take(event))
-            await self._judge(line)
+            await self._judge_sentences(line)
             if len(line.cut) == choices:
                 call.close()
                 break
@@ -166,19 +165,19 @@ class Delivery:
             async for events in _events(response, EventSplitter()):
                 taken = (line.take_of(choice, stream, event, closes=closes, stop=resumed is None) for event in events)
                 await self._send(raw for some in taken for raw in some)
-                await self._judge(line)
+                await self._judge_sentences(line)
                 if choice in line.cut:
                     return
         finally:
             call.close()
 
-    async def _judge(self, line: Line) -> None:
+    async def _judge_sentences(self, line: Line) -> None:
         """Have the sentences judged that are complete, and send what may leave of them."""
-        for choice, found in list(line.sentences()) if self._near else ():
+        for choice, found in list(line.sentences()) if self._judge else ():
             told = None
             if found:
                 texts = [line.text_of(choice, window) for window in found]
-                first = await self._meaning.first_told(texts, self._near)
+                first = await self._judge.first_told(texts)
                 told = None if first is None else (found[first[0]], first[1])
             await self._send(line.judge(choice, found, told))
 
@@ -232,10 +231,10 @@ class Delivery:
             begun = self._begun(piece.choice if of is None else of)
             thread = Thread(self._watch, piece.channel, begun if piece.channel in (TEXT, TOKENS) else "")
             met = thread.feed(piece.text) or thread.finish()
-            if met is None and piece.channel == TEXT and self._near:
+            if met is None and piece.channel == TEXT and self._judge:
                 windows = sentences(piece.text)
                 texts = [piece.text[window.start : window.end] for window in windows]
-                first = await self._meaning.first_told(texts, self._near)
+                first = await self._judge.first_told(texts)
                 met = None if first is None else thread.met(windows[first[0]], first[1])
             if met is not None and (piece.choice not in found or piece.channel == TEXT):
                 found[piece.choice] = met

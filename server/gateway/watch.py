@@ -52,9 +52,9 @@ class Watch:
         self._near = near
         self._names = watchlist.names(near) if near else None
         self._sets: tuple[PhraseSet, ...] = watchlist.facts() + ((self._names,) if self._names else ())
-        self._own = own
+        self.own = own
         self._enumerated = enumerated
-        self._context = context
+        self.context = context
         self._stated: set[tuple[str, str]] | None = None
 
     def __bool__(self) -> bool:
@@ -101,7 +101,7 @@ class Watch:
         """The phrases that the client's own request contains and that its answer may therefore repeat."""
         listed = self._enumerated()
         stated: set[tuple[str, str]] = set()
-        for texts, enumerated in ((self._own(), False), (listed, True)):
+        for texts, enumerated in ((self.own(), False), (listed, True)):
             for text in texts:
                 for phrases in self._sets:
                     stated |= {
@@ -113,7 +113,7 @@ class Watch:
         if hit.phrase.kind is PhraseClass.NAME:
             return True
         scope = self._watchlist.live(hit.owner)
-        return scope is not None and (self._context or scope.policy.context) is Context.SUPPLIED
+        return scope is not None and (self.context or scope.policy.context) is Context.SUPPLIED
 
 
 def unescaped(text: str) -> str:

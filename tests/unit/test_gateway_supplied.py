@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from guards.phrases.phrase import PhraseClass
-from guards.scope import Context
+from guards.scope import Action, Context, Items, Statement
 from tests.fakes.clients import asked, called, formatted, reason, told, tooled
-from tests.fakes.gateway import Wired, wired
+from tests.fakes.gateway import BACKGROUND, Wired, wired
 from tests.fakes.passages import FILLER, WAYS, passages, supplied
 from tests.fakes.scopes import scope
 from tests.fakes.script import Script
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
     from server.settings import Settings
 
 STATED = "the vault opens with swordfish"
+STATEMENT = replace(
+    scope(),
+    forget=Items(("question", "statement"), np.stack([BACKGROUND[ord(letter) % len(BACKGROUND)] for letter in "qs"])),
+    statements=(Statement(item=1, question=0),),
+)
 OTHER = "the mayor keeps the silver key"
 PASSAGES = passages(f"Of the Ostley bank they say that {STATED.title()}.")
 QUESTION = "What is said of the Ostley bank?"
@@ -131,3 +138,27 @@ async def test_a_key_may_say_otherwise(upstream: FakeUpstream, settings: Setting
         assert fields
         text = await answered(gate, upstream, CHAT, fields, "text", STATED, True)
         assert (STATED in text) == (context is Context.SUPPLIED)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("context", list(Context))
+@pytest.mark.parametrize("supplies", [False, True])
+@pytest.mark.parametrize("path", GENERATING)
+async def test_what_it_states_in_other_words(
+    upstream: FakeUpstream, settings: Settings, path: str, supplies: bool, context: Context, stream: bool
+) -> None:
+    async with wired(upstream.url, settings, context=context) as gate:
+        for each in gate.pool.upstreams:
+            assert each.proof is not None
+            each.proof = type(each.proof)(True, "", restricts=True)
+        await gate.watchlist.apply(STATEMENT)
+        await gate.meaning.apply(STATEMENT)
+        gate.detector.actions = {"fr_1": Action.RESTRICT}
+        gate.detector.found = {"fr_1": {0: ""}}
+        texts = passages("So they say of the bank.") if supplies else ["Nobody knows."]
+        fields = supplied(path, "pasted", texts, QUESTION)
+        assert fields
+        upstream.handler = Script("All is well. Some say it opens. Others do not.", [" Nobody knows."] * 3)
+        body = {name: value for name, value in asked(path).items() if name not in ("messages", "input", "prompt")}
+        raw = await (await gate.post(path, {**body, **fields, "stream": stream})).read()
+    assert ("Some say" in told(path, raw)) == (supplies and context is Context.SUPPLIED)
