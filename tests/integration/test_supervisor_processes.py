@@ -135,6 +135,9 @@ async def test_another_server_on_the_port_is_not_taken_for_the_engine(tmp_path: 
         list(started.argv), env={**started.environment, "VLLM_API_KEY": "another"}
     )
     try:
+        await until(
+            lambda: any(each.status == psutil.CONN_LISTEN for each in psutil.Process(other.pid).net_connections())
+        )
         supervised = supervisor(started)
         supervised.start()
         with pytest.raises(EngineFailed, match="Address already in use"):
@@ -163,25 +166,32 @@ async def test_nothing_survives_a_sigkill(tmp_path: Path, victim: str) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+def kept(*command: str) -> tuple[int, str]:
+    """How a command ends under the keeper, and what it says. Were the keeper's input closed, it would end it."""
+    arguments = [sys.executable, keeper.__file__, "1", *command]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr
+        said = running.stderr.read()
+        return running.wait(20), said
+
+
 def test_the_keeper_passes_on_the_exit_status() -> None:
     for code, status in (("raise SystemExit(3)", 3), ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", 137)):
-        done = subprocess.run([sys.executable, keeper.__file__, "1", sys.executable, "-c", code], stdin=subprocess.PIPE)
-        assert done.returncode == status
+        assert kept(sys.executable, "-c", code)[0] == status
 
 
 def test_the_keeper_says_when_there_is_no_such_program() -> None:
-    command = [sys.executable, keeper.__file__, "1", "/nowhere/vllm"]
-    done = subprocess.run(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert done.returncode == 127
-    assert b"/nowhere/vllm cannot be run: No such file" in done.stderr
+    status, said = kept("/nowhere/vllm")
+    assert status == 127
+    assert "/nowhere/vllm cannot be run: No such file" in said
 
 
 def test_the_keeper_stops_on_sigterm(tmp_path: Path) -> None:
     started = launch(tmp_path)
     command = [sys.executable, keeper.__file__, "2", *started.argv]
-    kept = subprocess.Popen(command, stdin=subprocess.PIPE, env=started.environment)
+    keeping = subprocess.Popen(command, stdin=subprocess.PIPE, env=started.environment)
     while len(processes(tmp_path)) < 2:
         time.sleep(0.02)
-    kept.terminate()
-    assert kept.wait(20) == 128 + signal.SIGTERM
+    keeping.terminate()
+    assert keeping.wait(20) == 128 + signal.SIGTERM
     assert alive(tmp_path) == set()
