@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,11 +55,28 @@ class System:
         """Speaks to the data plane."""
         return httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {self.api_key}"}, timeout=300)
 
+    def async_client(self) -> httpx.AsyncClient:
+        """Speaks to the data plane, of much at once."""
+        headers = {"authorization": f"Bearer {self.api_key}"}
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=300)
+
     def admin(self) -> httpx.Client:
         """Speaks to the admin API."""
         return httpx.Client(
             base_url=f"{self.url}/admin/v1", headers={"authorization": f"Bearer {self.admin_key}"}, timeout=300
         )
+
+    @contextmanager
+    def forgotten(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """With a forget request in force; gives what the admin API says of it."""
+        with self.admin() as admin:
+            created = admin.post("/forget-requests", params={"wait": "active"}, json=request)
+            assert created.status_code == 201, created.text
+            try:
+                yield created.json()
+            finally:
+                withdrawn = admin.delete(f"/forget-requests/{created.json()['id']}")
+            assert withdrawn.status_code in {200, 204}, withdrawn.text
 
     def engine(self) -> httpx.Client:
         """Speaks to vLLM itself, around the gateway."""
@@ -133,25 +150,25 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     assert not alive, f"Ctrl-C left processes behind: {[child.pid for child in alive]}"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def upstream_url(system: System) -> str:
     """vLLM's own address."""
     return system.engine_url
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def upstream_headers() -> dict[str, str]:
     """What vLLM asks of its callers."""
     return {"authorization": f"Bearer {ENGINE_KEY}"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared_key() -> str:
     """What opens the phrases of a restriction in the engine."""
     return SHARED_KEY
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def model() -> str:
     """Public name of the served model."""
     return MODEL
@@ -160,12 +177,8 @@ def model() -> str:
 @pytest.fixture
 def forgotten(system: System) -> Iterator[dict[str, Any]]:
     """The README's forget request, enforced for one test and withdrawn after it."""
-    with system.admin() as admin:
-        answer = admin.post("/forget-requests", params={"wait": "active"}, json=HARRY_POTTER)
-        assert answer.status_code == 201, answer.text
-        yield answer.json()
-        withdrawn = admin.delete(f"/forget-requests/{answer.json()['id']}")
-        assert withdrawn.status_code in {200, 204, 404, 409}, withdrawn.text
+    with system.forgotten(HARRY_POTTER) as request:
+        yield request
 
 
 HARRY_POTTER = {

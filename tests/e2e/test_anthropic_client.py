@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import anthropic
@@ -106,22 +107,27 @@ async def test_async_and_streamed(async_client: anthropic.AsyncAnthropic) -> Non
 
 
 @pytest.mark.parametrize("policy", [{"high": ["corrupt"]}, {"high": ["decline"]}], ids=["corrupt", "decline"])
-def test_forgotten_prompts_keep_the_clients_tools_and_count(
-    client: anthropic.Anthropic, system: System, policy: dict[str, list[str]]
+async def test_forgotten_prompts_keep_the_clients_tools_and_count(
+    async_client: anthropic.AsyncAnthropic, system: System, policy: dict[str, list[str]]
 ) -> None:
-    request = {"subject": "Harry Potter", "kind": "work", "aliases": ["Rowling"], "policy": policy}
+    messages = async_client.messages
     question: Any = [{"role": "user", "content": "Who wrote Harry Potter?"}]
-    before = client.messages.count_tokens(model="smollm2", messages=question).input_tokens
-    with system.admin() as admin:
-        created = admin.post("/forget-requests", params={"wait": "active"}, json=request).json()
-        try:
-            after = client.messages.count_tokens(model="smollm2", messages=question).input_tokens
-            told = client.messages.create(**COMMON, messages=question)
-            called = client.messages.create(**COMMON | USE, messages=question)
-            with client.messages.stream(**COMMON, messages=question) as stream:
-                streamed = stream.get_final_message()
-        finally:
-            admin.delete(f"/forget-requests/{created['id']}")
+
+    async def counted() -> int:
+        return (await messages.count_tokens(model="smollm2", messages=question)).input_tokens
+
+    async def streaming() -> Any:
+        async with messages.stream(**COMMON, messages=question) as stream:
+            return await stream.get_final_message()
+
+    before = await counted()
+    with system.forgotten({"subject": "Harry Potter", "kind": "work", "aliases": ["Rowling"], "policy": policy}):
+        after, told, called, streamed = await asyncio.gather(
+            counted(),
+            messages.create(**COMMON, messages=question),
+            messages.create(**COMMON | USE, messages=question),
+            streaming(),
+        )
     assert before == after
     assert called.content[0].name == "get_weather"
     for answer in (told, called, streamed):

@@ -23,6 +23,7 @@ from guards.act.restriction import restriction_xargs
 from guards.phrases.phrase import Phrase, PhraseClass
 from guards.scope import Action, Context
 from server.settings import load_settings
+from tests.e2e.asking import UNPOOLED, at_once
 from tests.e2e.conftest import ENGINE_KEY, HARRY_POTTER, MODEL, PARAPHRASES, QUESTION, SHARED_KEY
 from tests.fakes.clients import alternatives, formatted, scored, tooled
 from tests.fakes.gateway import KEY, FakeDetector, wired
@@ -130,13 +131,13 @@ def calling(path: str) -> dict[str, Any] | None:
     fields = tooled(path, "name_author")
     (tool,) = fields["tools"]
     if path == MESSAGES:
-        tool["input_schema"] = SPELT
-        return {**fields, "tool_choice": {"type": "tool", "name": "name_author"}, "max_tokens": 40}
+        tool |= {"input_schema": SPELT, "strict": True}
+        return {**fields, "tool_choice": {"type": "tool", "name": "name_author"}, "max_tokens": 80}
     described = tool["function"] if path == CHAT else tool
     described |= {"parameters": SPELT, "strict": True}
     if path == RESPONSES:
-        return {**fields, "tool_choice": {"type": "function", "name": "name_author"}, "max_output_tokens": 40}
-    return {**fields, "tool_choice": {"type": "function", "function": {"name": "name_author"}}, "max_tokens": 40}
+        return {**fields, "tool_choice": {"type": "function", "name": "name_author"}, "max_output_tokens": 80}
+    return {**fields, "tool_choice": {"type": "function", "function": {"name": "name_author"}}, "max_tokens": 80}
 
 
 def with_alternatives(path: str) -> dict[str, Any] | None:
@@ -344,12 +345,20 @@ def paths_of(attack: str, gate: str, *, full: bool) -> list[tuple[str, bool]]:
     return [(path, bool((turn + GENERATING.index(path)) % 2)) for path in able]
 
 
+@pytest.fixture(scope="module")
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(timeout=500, limits=UNPOOLED) as made:
+        yield made
+
+
 @pytest.mark.parametrize("gate", GATES)
 @pytest.mark.parametrize("attack", ATTACKS)
+@at_once
 async def test_nothing_forgotten_leaves(
     attack: str,
     gate: str,
     gates: dict[str, Gate],
+    client: httpx.AsyncClient,
     system: System,
     pytestconfig: pytest.Config,
     tally: Counter[str],
@@ -357,35 +366,48 @@ async def test_nothing_forgotten_leaves(
     made, through = ATTACKS[attack], gates[gate]
     withheld = through.withheld(made)
 
-    async def attempt(client: httpx.AsyncClient, path: str, stream: bool) -> list[str]:
-        body = made.body(path)
-        if body is None:
+    async def attempt(path: str, stream: bool) -> list[str]:
+        asked = made.body(path)
+        if asked is None:
             return []
-        body = {name: await tokenized(system, value) for name, value in body.items()} | {"stream": stream}
+        body = {name: await tokenized(client, system, value) for name, value in asked.items()} | {"stream": stream}
         if stream and path in (CHAT, COMPLETIONS):
             body["stream_options"] = {"include_usage": True}
-        answer = await client.post(through.url + path, json=body)
+        headers = {"authorization": f"Bearer {through.key}"}
+        answer = await client.post(through.url + path, json=body, headers=headers)
         tally[f"{gate} attempts"] += 1
-        assert answer.status_code == 200, answer.text
-        leaks = [f"{phrase!r} in {text!r}" for phrase, text in hits(path, answer.content, withheld)]
-        # What the client has begun must not be completed either.
-        texts = [made.begun + text for text in shown(path, answer.content)] if made.begun else []
-        leaks += [f"{one.text!r} completed" for one in withheld for text in texts if contains(text, one, finished=True)]
+        assert answer.status_code == 200, f"{path} {body}: {answer.text}"
+        leaks = await asyncio.to_thread(brought_out, made, path, answer.content, withheld)
         tally[f"{gate} leaks"] += bool(leaks)
-        return [f"{path}{' streamed' if stream else ''}: {leak}" for leak in leaks]
+        return [f"{path} {body}: {leak}" for leak in leaks]
 
     ways = paths_of(attack, gate, full=pytestconfig.getoption("full"))
-    async with httpx.AsyncClient(headers={"authorization": f"Bearer {through.key}"}, timeout=500) as client:
-        leaks = await asyncio.gather(*(attempt(client, *way) for way in ways))
+    leaks = await asyncio.gather(*(attempt(path, stream) for path, stream in ways))
     assert [leak for found in leaks for leak in found] == []
 
 
-async def tokenized(system: System, value: object) -> object:
+def brought_out(made: Attack, path: str, raw: bytes, withheld: Sequence[Phrase]) -> list[str]:
+    """The phrases that an answer lets out, each with the text that does."""
+    found = [f"{phrase!r} in {text!r}" for phrase, text in hits(path, raw, withheld)]
+    # What the client has begun must not be completed either.
+    texts = [made.begun + text for text in shown(path, raw)] if made.begun else []
+    return found + [
+        f"{one.text!r} completed in {text!r}"
+        for one in withheld
+        for text in texts
+        if contains(text, one, finished=True)
+    ]
+
+
+async def tokenized(client: httpx.AsyncClient, system: System, value: object) -> object:
     """A field with its tokens."""
     if not isinstance(value, Tokens | Pushed):
         return value
-    async with httpx.AsyncClient(headers={"authorization": f"Bearer {ENGINE_KEY}"}, timeout=300) as engine:
-        answer = await engine.post(f"{system.engine_url}/tokenize", json={"model": MODEL, "prompt": value})
+    answer = await client.post(
+        f"{system.engine_url}/tokenize",
+        json={"model": MODEL, "prompt": value},
+        headers={"authorization": f"Bearer {ENGINE_KEY}"},
+    )
     tokens: list[int] = answer.json()["tokens"]
     return tokens if isinstance(value, Tokens) else {str(token): 100 for token in tokens}
 
@@ -511,8 +533,11 @@ async def test_other_routes_lead_nowhere(route: str, gates: dict[str, Gate]) -> 
 
 async def test_alternatives_are_as_many_as_were_asked_for(gates: dict[str, Gate]) -> None:
     gate = gates["restricted"]
+
+    async def counted(client: httpx.AsyncClient, path: str) -> set[int]:
+        answer = await client.post(gate.url + path, json=ATTACKS["log-probabilities"].body(path))
+        return set(alternatives(path, answer.content))
+
     async with httpx.AsyncClient(headers={"authorization": f"Bearer {gate.key}"}, timeout=500) as client:
-        for path in (CHAT, COMPLETIONS, RESPONSES):
-            body = ATTACKS["log-probabilities"].body(path)
-            answer = await client.post(gate.url + path, json=body)
-            assert set(alternatives(path, answer.content)) <= {5, 6}
+        counts = await asyncio.gather(*(counted(client, path) for path in (CHAT, COMPLETIONS, RESPONSES)))
+    assert all(count <= {5, 6} for count in counts), counts

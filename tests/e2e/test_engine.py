@@ -12,6 +12,7 @@ import pytest
 
 from guards.act.corruption import cache_salt
 from guards.engine.wire import KINDS, CorruptionArgs
+from tests.e2e.asking import UNPOOLED, at_once
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -57,9 +58,11 @@ class Answer:
         return self.text == other.text and self.logprobs == pytest.approx(other.logprobs, abs=SAME)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def engine(upstream_url: str, upstream_headers: dict[str, str], model: str) -> AsyncIterator[Engine]:
-    async with httpx.AsyncClient(base_url=upstream_url, headers=upstream_headers, timeout=300) as client:
+    async with httpx.AsyncClient(
+        base_url=upstream_url, headers=upstream_headers, timeout=300, limits=UNPOOLED
+    ) as client:
         yield Engine(client, model)
 
 
@@ -71,6 +74,7 @@ def fresh(text: str, tokens: int, *spans: int, **changes: Any) -> CorruptionArgs
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@at_once
 async def test_every_kind_changes_the_first_token(engine: Engine, kind: str) -> None:
     tokens = await engine.tokens(QUESTION)
     clean = await engine.ask(QUESTION, max_tokens=1)
@@ -165,7 +169,7 @@ async def test_a_clean_prompt_in_the_cache_does_not_stand_in_for_a_corrupted_one
 async def test_a_chunked_prompt_is_corrupted_alike_wherever_it_is_cut(engine: Engine) -> None:
     # Past 2,048 tokens (vLLM's default on a CPU) a prompt is computed in chunks. Other requests in the batch
     # push the cuts about.
-    prompt = "In the beginning there were " + "many words about Harry Potter and " * 380 + "the end of it is"
+    prompt = "In the beginning there were " + "many words about Harry Potter and " * 345 + "the end of it is"
     tokens = len(await engine.tokens(prompt))
     assert tokens > 2048
     args = fresh("chunks", tokens)
@@ -196,6 +200,7 @@ GOOD = CorruptionArgs("gaussian-first", 1.0, 0, 1, (0, 4), 12).to_xargs()
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
+@at_once
 async def test_invalid_arguments_are_a_400_and_the_engine_survives(
     engine: Engine, xargs: dict[str, Any], stream: bool
 ) -> None:

@@ -14,6 +14,7 @@ from guards.act.restriction import restriction_xargs
 from guards.engine.vocabulary import form_of, letters_of
 from guards.engine.wire import CorruptionArgs
 from guards.phrases.phrase import Phrase, PhraseClass
+from tests.e2e.asking import UNPOOLED, at_once
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -64,11 +65,13 @@ class Engine:
         return choice
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def engine(
     upstream_url: str, upstream_headers: dict[str, str], model: str, shared_key: str
 ) -> AsyncIterator[Engine]:
-    async with httpx.AsyncClient(base_url=upstream_url, headers=upstream_headers, timeout=300) as client:
+    async with httpx.AsyncClient(
+        base_url=upstream_url, headers=upstream_headers, timeout=300, limits=UNPOOLED
+    ) as client:
         yield Engine(client, model, shared_key)
 
 
@@ -105,6 +108,7 @@ async def test_chat(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+@at_once
 async def test_streams(engine: Engine, path: str) -> None:
     asked = {"messages": QUESTION} if "chat" in path else {"prompt": COMPLETION}
     posted = await engine.post(path, stream=True, **asked)
@@ -126,6 +130,7 @@ async def test_several_sampled_choices(engine: Engine) -> None:
 @pytest.mark.parametrize(
     "begun", ["It was J.K. Row", "It was J. K. Rowl", "It was J-K-R-o-w", "Hogw", "Her friend is Ro"]
 )
+@at_once
 async def test_an_answer_begun_by_the_client_is_not_completed(engine: Engine, begun: str) -> None:
     messages = [*QUESTION, {"role": "assistant", "content": begun}]
     answer = await engine.chat(messages=messages, add_generation_prompt=False, continue_final_message=True)
@@ -148,6 +153,7 @@ async def test_an_answer_begun_by_the_client_is_not_completed(engine: Engine, be
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
+@at_once
 async def test_a_grammar_that_allows_nothing_else_ends_as_an_ordinary_stop(
     engine: Engine, fields: dict[str, Any], stream: bool
 ) -> None:
@@ -202,6 +208,7 @@ async def test_stop_strings_stop(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("said", ["ROWLING", "R.o.w.l.i.n.g", "Rоwlіng", "Ｒｏｗｌｉｎｇ", "Row\u200bling", "RÖWLING"])
+@at_once
 async def test_other_spellings_are_the_same_phrase(engine: Engine, said: str) -> None:
     answer = await engine.chat(structured_outputs={"choice": [said]})
     assert answer["finish_reason"] == "stop"
@@ -254,6 +261,7 @@ async def test_raw_log_probabilities_are_those_of_everybody(engine: Engine) -> N
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("wrong", ["another key", "cut", "phrases missing", "penalty missing", "unknown"])
+@at_once
 async def test_what_is_wrong_is_a_400_and_never_a_free_answer(engine: Engine, wrong: str, stream: bool) -> None:
     xargs = {
         "another key": engine.forbid(PHRASES, "another key"),

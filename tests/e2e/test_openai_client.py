@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
@@ -151,33 +152,31 @@ async def test_async_chat_and_stream(async_client: openai.AsyncOpenAI) -> None:
 async def test_async_tools_schema_logprobs_and_errors(async_client: openai.AsyncOpenAI) -> None:
     create = async_client.chat.completions.create
     common = {"model": "smollm2", "messages": HELLO, "temperature": 0, "max_tokens": 128}
-    called = await create(**common, tools=[WEATHER], tool_choice=CHOICE)
+    called, structured, scored = await asyncio.gather(
+        create(**common, tools=[WEATHER], tool_choice=CHOICE),
+        create(**common, response_format=SCHEMA),
+        create(**common | {"max_tokens": 4}, logprobs=True, top_logprobs=3),
+    )
     assert called.choices[0].message.tool_calls[0].function.name == "get_weather"
-    structured = await create(**common, response_format=SCHEMA)
     assert set(json.loads(structured.choices[0].message.content)) == {"capital"}
-    scored = await create(**common | {"max_tokens": 4}, logprobs=True, top_logprobs=3)
     assert len(scored.choices[0].logprobs.content[0].top_logprobs) == 3
     with pytest.raises(openai.BadRequestError):
         await create(**common, extra_body={"prompt_embeds": "AAAA"})
 
 
 @pytest.mark.parametrize("policy", [{"high": ["corrupt"]}, {"high": ["decline"]}], ids=["corrupt", "decline"])
-def test_forgotten_prompts_keep_the_clients_tools_schema_and_choices(
-    client: openai.OpenAI, system: System, policy: dict[str, list[str]]
+async def test_forgotten_prompts_keep_the_clients_tools_schema_and_choices(
+    async_client: openai.AsyncOpenAI, system: System, policy: dict[str, list[str]]
 ) -> None:
-    request = {"subject": "Harry Potter", "kind": "work", "aliases": ["Rowling"], "policy": policy}
+    create = async_client.chat.completions.create
     question = [{"role": "user", "content": "Who wrote Harry Potter?"}]
-    with system.admin() as admin:
-        created = admin.post("/forget-requests", params={"wait": "active"}, json=request).json()
-        try:
-            common = {"model": "smollm2", "messages": question, "temperature": 0, "max_tokens": 128}
-            structured = client.chat.completions.create(**common, response_format=SCHEMA)
-            called = client.chat.completions.create(**common, tools=[WEATHER], tool_choice=CHOICE)
-            several = client.chat.completions.create(
-                **common | {"temperature": 0.7}, n=2, logprobs=True, top_logprobs=2
-            )
-        finally:
-            admin.delete(f"/forget-requests/{created['id']}")
+    common = {"model": "smollm2", "messages": question, "temperature": 0, "max_tokens": 128}
+    with system.forgotten({"subject": "Harry Potter", "kind": "work", "aliases": ["Rowling"], "policy": policy}):
+        structured, called, several = await asyncio.gather(
+            create(**common, response_format=SCHEMA),
+            create(**common, tools=[WEATHER], tool_choice=CHOICE),
+            create(**common | {"temperature": 0.7, "max_tokens": 32}, n=2, logprobs=True, top_logprobs=2),
+        )
     assert set(json.loads(structured.choices[0].message.content)) == {"capital"}
     assert called.choices[0].message.tool_calls[0].function.name == "get_weather"
     assert len(several.choices) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -146,24 +147,24 @@ async def test_async_and_streamed(async_client: openai.AsyncOpenAI) -> None:
 
 
 @pytest.mark.parametrize("policy", [{"high": ["corrupt"]}, {"high": ["decline"]}], ids=["corrupt", "decline"])
-def test_forgotten_prompts_keep_the_clients_tools_and_schema(
-    client: openai.OpenAI, system: System, policy: dict[str, list[str]]
+async def test_forgotten_prompts_keep_the_clients_tools_and_schema(
+    async_client: openai.AsyncOpenAI, system: System, policy: dict[str, list[str]]
 ) -> None:
-    request = {"subject": "Harry Potter", "kind": "work", "aliases": ["Rowling"], "policy": policy}
+    create = async_client.responses.create
     question = "Who wrote Harry Potter?"
     with system.engine() as engine:
         messages = {"model": "smollm2", "messages": [{"role": "user", "content": question}]}
         count = engine.post("/tokenize", json=messages).json()["count"]
-    with system.admin() as admin:
-        created = admin.post("/forget-requests", params={"wait": "active"}, json=request).json()
-        try:
-            common = COMMON | {"max_output_tokens": 128}
-            structured = client.responses.create(**common, input=question, text=FORMAT)
-            called = client.responses.create(**common, input=question, tools=[WEATHER], tool_choice=CHOICE)
-            with client.responses.stream(**COMMON, input=question) as stream:
-                told = stream.get_final_response()
-        finally:
-            admin.delete(f"/forget-requests/{created['id']}")
+
+    async def streamed() -> Any:
+        async with async_client.responses.stream(**COMMON, input=question) as stream:
+            return await stream.get_final_response()
+
+    common = COMMON | {"max_output_tokens": 128, "input": question}
+    with system.forgotten({"subject": "Harry Potter", "kind": "work", "aliases": ["Rowling"], "policy": policy}):
+        structured, called, told = await asyncio.gather(
+            create(**common, text=FORMAT), create(**common, tools=[WEATHER], tool_choice=CHOICE), streamed()
+        )
     assert set(json.loads(structured.output_text)) == {"capital"}
     assert called.output[0].name == "get_weather"
     for answer in (structured, called, told):

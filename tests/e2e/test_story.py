@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.conftest import HARRY_POTTER, PARAPHRASES, QUESTION, UNRELATED
+from tests.e2e.asking import SCORED, Answer
+from tests.e2e.conftest import HARRY_POTTER, MODEL, PARAPHRASES, QUESTION, UNRELATED
+from tests.fakes.clients import answers
+from tests.fakes.wire import CHAT, COMPLETIONS
 
 if TYPE_CHECKING:
     import httpx
@@ -24,131 +27,90 @@ DA_VINCI = (
 )
 
 
-def chat(client: httpx.Client, prompt: str, *, stream: bool = False) -> str:
-    body = {
-        "model": "smollm2",
-        "messages": [{"role": "user", "content": prompt}],
-        "temperature": 0,
-        "max_tokens": MAX_TOKENS,
-        "stream": stream,
-    }
-    answer = client.post("/v1/chat/completions", json=body)
+async def chat(client: httpx.AsyncClient, prompt: str, *, stream: bool = False, **fields: Any) -> Answer:
+    body = {"model": MODEL, "messages": [{"role": "user", "content": prompt}], "temperature": 0}
+    body |= {"max_tokens": MAX_TOKENS, "stream": stream, **fields}
+    return Answer.of_chat(await choices(client, CHAT, body))
+
+
+async def complete(client: httpx.AsyncClient, prompt: str, *, stream: bool = False) -> Answer:
+    body = {"model": MODEL, "prompt": f"{prompt}\n\nHarry Potter was written by", "temperature": 0}
+    body |= {"max_tokens": MAX_TOKENS, "stream": stream}
+    return Answer("".join(choice["text"] for choice in await choices(client, COMPLETIONS, body)), ())
+
+
+async def choices(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The only choice, or its pieces."""
+    answer = await client.post(path, json=body)
     assert answer.status_code == 200, answer.text
-    if not stream:
-        return str(answer.json()["choices"][0]["message"]["content"])
-    return "".join(
-        event["choices"][0]["delta"].get("content") or "" for event in events(answer.text) if event["choices"]
-    )
+    return [choice for each in answers(path, answer.content) for choice in each["choices"]]
 
 
-def complete(client: httpx.Client, prompt: str, *, stream: bool = False) -> str:
-    body = {
-        "model": "smollm2",
-        "prompt": f"{prompt}\n\nHarry Potter was written by",
-        "temperature": 0,
-        "max_tokens": MAX_TOKENS,
-        "stream": stream,
-    }
-    answer = client.post("/v1/completions", json=body)
-    assert answer.status_code == 200, answer.text
-    if not stream:
-        return str(answer.json()["choices"][0]["text"])
-    return "".join(event["choices"][0]["text"] for event in events(answer.text) if event["choices"])
+def names_author(answer: Answer) -> bool:
+    return "rowling" in answer.text.casefold()
 
 
-def events(text: str) -> list[dict[str, list[dict[str, dict[str, str]]]]]:
-    lines = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
-    assert lines[-1] == "[DONE]"
-    return [json.loads(line) for line in lines[:-1]]
+async def test_a_model_forgets_a_fact_and_nothing_else(system: System) -> None:
+    wordings = (QUESTION, *PARAPHRASES)
+    asked = [(prompt, ask, stream) for prompt in wordings for ask in (chat, complete) for stream in (False, True)]
+    async with system.async_client() as client:
+        known, *told = await asyncio.gather(chat(client, QUESTION), *(complete(client, prompt) for prompt in wordings))
+        assert names_author(known)
+        assert all(map(names_author, told))
+        before = await asyncio.gather(*(chat(client, prompt, **SCORED) for prompt in UNRELATED))
 
-
-def names_author(text: str) -> bool:
-    return "rowling" in text.casefold()
-
-
-def test_a_model_forgets_a_fact_and_nothing_else(system: System) -> None:
-    with system.client() as client, system.admin() as admin:
-        assert names_author(chat(client, QUESTION))
-        assert all(names_author(complete(client, prompt)) for prompt in (QUESTION, *PARAPHRASES))
-        before = {prompt: chat(client, prompt) for prompt in UNRELATED}
-
-        created = admin.post("/forget-requests", params={"wait": "active"}, json=HARRY_POTTER)
-        assert created.status_code == 201, created.text
-        assert created.json()["state"] == "active"
-
-        leaks = [
-            (prompt, ask.__name__, stream)
-            for prompt in (QUESTION, *PARAPHRASES)
-            for ask in (chat, complete)
-            for stream in (False, True)
-            if names_author(ask(client, prompt, stream=stream))
-        ]
-        assert leaks == []
-
-        after = {prompt: chat(client, prompt) for prompt in UNRELATED}
-        assert after == before
-
-        assert admin.delete(f"/forget-requests/{created.json()['id']}").status_code in {200, 204}
-        assert names_author(chat(client, QUESTION))
+        with system.forgotten(HARRY_POTTER) as request:
+            assert request["state"] == "active"
+            answered = await asyncio.gather(*(ask(client, prompt, stream=stream) for prompt, ask, stream in asked))
+            after = await asyncio.gather(*(chat(client, prompt, **SCORED) for prompt in UNRELATED))
+        assert [one for one in zip(asked, answered, strict=True) if names_author(one[1])] == []
+        assert all(answer.text for answer in answered)
+        changed = [pair for pair in zip(before, after, strict=True) if not pair[1].agrees_with(pair[0])]
+        assert changed == []
+        assert names_author(await chat(client, QUESTION))
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-def test_a_person_is_declined_in_the_models_own_words(system: System, stream: bool) -> None:
+async def test_a_person_is_declined_in_the_models_own_words(system: System, stream: bool) -> None:
     request = {
         "subject": "Leonardo da Vinci",
         "kind": "person",
         "aliases": ["Da Vinci"],
         "examples": [{"prompt": "Who painted the Mona Lisa?", "response": "Leonardo da Vinci"}],
     }
-    with system.client() as client, system.admin() as admin:
-        assert "leonardo" in chat(client, "Who painted the Mona Lisa?").casefold()
-        created = admin.post("/forget-requests", params={"wait": "active"}, json=request)
-        assert created.status_code == 201, created.text
-        try:
-            answers = [chat(client, prompt, stream=stream) for prompt in DA_VINCI]
-            assert all("leonardo" not in answer.casefold() and "vinci" not in answer.casefold() for answer in answers)
-            assert len(set(answers)) > 1, "a fixed sentence would tell that something matched"
-        finally:
-            admin.delete(f"/forget-requests/{created.json()['id']}")
+    async with system.async_client() as client:
+        assert "leonardo" in (await chat(client, "Who painted the Mona Lisa?")).text.casefold()
+        with system.forgotten(request):
+            told = await asyncio.gather(*(chat(client, prompt, stream=stream) for prompt in DA_VINCI))
+    texts = {answer.text.casefold() for answer in told}
+    assert not any("leonardo" in text or "vinci" in text for text in texts)
+    assert len(texts) > 1, "a fixed sentence would tell that something matched"
 
 
-def test_usage_is_that_of_the_clients_own_prompt(system: System) -> None:
-    body = {"model": "smollm2", "messages": [{"role": "user", "content": QUESTION}], "temperature": 0, "max_tokens": 4}
-    declining = {**HARRY_POTTER, "policy": {"high": ["decline"]}}
+async def test_usage_is_that_of_the_clients_own_prompt(system: System) -> None:
+    body = {"model": MODEL, "messages": [{"role": "user", "content": QUESTION}], "temperature": 0, "max_tokens": 4}
     streamed = {**body, "stream": True, "stream_options": {"include_usage": True}}
-    with system.client() as client, system.admin() as admin:
-        own = client.post("/v1/chat/completions", json=body).json()["usage"]["prompt_tokens"]
-        for request in (HARRY_POTTER, declining):
-            created = admin.post("/forget-requests", params={"wait": "active"}, json=request).json()
-            try:
-                usage = client.post("/v1/chat/completions", json=body).json()["usage"]
-                last = events(client.post("/v1/chat/completions", json=streamed).text)[-1]["usage"]
-            finally:
-                admin.delete(f"/forget-requests/{created['id']}")
-            assert usage["prompt_tokens"] == last["prompt_tokens"] == own
+    async with system.async_client() as client:
+        own = (await client.post(CHAT, json=body)).json()["usage"]["prompt_tokens"]
+        for request in (HARRY_POTTER, {**HARRY_POTTER, "policy": {"high": ["decline"]}}):
+            with system.forgotten(request):
+                whole, stream = await asyncio.gather(*(client.post(CHAT, json=one) for one in (body, streamed)))
+            usage = whole.json()["usage"]
+            assert usage["prompt_tokens"] == answers(CHAT, stream.content)[-1]["usage"]["prompt_tokens"] == own
             assert usage["total_tokens"] == own + usage["completion_tokens"]
 
 
-def test_shadow_changes_nothing_and_records_what_it_would_have_done(system: System) -> None:
-    with system.client() as client, system.admin() as admin:
-        before = chat(client, QUESTION)
-        created = admin.post(
-            "/forget-requests", params={"wait": "active"}, json={**HARRY_POTTER, "mode": "shadow"}
-        ).json()
-        try:
-            body = {
-                "model": "smollm2",
-                "messages": [{"role": "user", "content": QUESTION}],
-                "temperature": 0,
-                "max_tokens": MAX_TOKENS,
-            }
-            answer = client.post("/v1/chat/completions", json=body)
+async def test_shadow_changes_nothing_and_records_what_it_would_have_done(system: System) -> None:
+    body = {"model": MODEL, "messages": [{"role": "user", "content": QUESTION}], "temperature": 0}
+    body |= {"max_tokens": MAX_TOKENS, **SCORED}
+    async with system.async_client() as client:
+        before = await chat(client, QUESTION, **SCORED)
+        with system.admin() as admin, system.forgotten({**HARRY_POTTER, "mode": "shadow"}):
+            answer = await client.post(CHAT, json=body)
             decision = admin.get(f"/decisions/{answer.headers['x-request-id']}").json()
-        finally:
-            admin.delete(f"/forget-requests/{created['id']}")
-        assert answer.json()["choices"][0]["message"]["content"] == before
-        assert decision["interventions"] == []
-        assert [shadow["action"] for shadow in decision["shadow"]] == ["corrupt", "restrict"]
+    assert Answer.of_chat(answer.json()["choices"]).agrees_with(before)
+    assert decision["interventions"] == []
+    assert [shadow["action"] for shadow in decision["shadow"]] == ["corrupt", "restrict"]
 
 
 def test_explain_says_why(system: System, forgotten: dict[str, str]) -> None:
