@@ -23,31 +23,25 @@ def engine_processes(system: System) -> list[psutil.Process]:
 
 def test_a_dead_engine_is_restarted_and_still_forgets(system: System) -> None:
     body = {"model": "smollm2", "messages": [{"role": "user", "content": QUESTION}], "temperature": 0, "max_tokens": 24}
-    with system.client() as client, system.admin() as admin:
-        created = admin.post("/forget-requests", params={"wait": "active"}, json=HARRY_POTTER).json()
-        try:
-            for process in engine_processes(system):
-                process.kill()
-            wait_until(
-                "the gateway says it is not ready",
-                lambda: httpx.get(f"{system.url}/readyz").status_code == 503,
-                30,
-                system.process,
-            )
-            refused = client.post("/v1/chat/completions", json=body)
-            assert refused.status_code == 503
-            assert refused.headers["retry-after"]
-            assert refused.json()["error"]["type"] == "service_unavailable_error"
-            wait_until(
-                "vLLM is back", lambda: httpx.get(f"{system.url}/readyz").status_code == 200, 300, system.process
-            )
-            wait_until(
-                "the plug-in is proven again",
-                lambda: client.post("/v1/chat/completions", json=body).status_code == 200,
-                60,
-                system.process,
-            )
-            answer = client.post("/v1/chat/completions", json=body).json()["choices"][0]["message"]["content"]
-            assert "rowling" not in answer.casefold()
-        finally:
-            admin.delete(f"/forget-requests/{created['id']}")
+    with system.client() as client, system.forgotten(HARRY_POTTER):
+        for process in engine_processes(system):
+            process.kill()
+        wait_until(
+            "the gateway says it is not ready",
+            lambda: httpx.get(f"{system.url}/readyz").status_code == 503,
+            30,
+            system.process,
+        )
+        refused = client.post("/v1/chat/completions", json=body)
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"]
+        assert refused.json()["error"]["type"] == "service_unavailable_error"
+        wait_until("vLLM is back", lambda: httpx.get(f"{system.url}/readyz").status_code == 200, 300, system.process)
+        wait_until(
+            "the plug-in is proven again",
+            lambda: client.post("/v1/chat/completions", json=body).status_code == 200,
+            60,
+            system.process,
+        )
+        answer = client.post("/v1/chat/completions", json=body).json()["choices"][0]["message"]["content"]
+        assert "rowling" not in answer.casefold()
