@@ -64,6 +64,8 @@ class Evidence:
     """In words: what would move the prompt across the threshold."""
     read_as: str = ""
     """In words: how the text that decided came out of the prompt; empty where it stands there as it is."""
+    soft_weight: float = 0.0
+    """O3's: to what extent an adapter would act on the prompt, 0..1."""
 
 
 @dataclass(frozen=True, slots=True)

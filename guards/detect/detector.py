@@ -393,6 +393,7 @@ def _evidence(scorer: ScopeScorer, verdict: Verdict, band: Band, reading: Readin
         nearest_retain=scope.retain.texts[verdict.nearest_retain] if verdict.nearest_retain >= 0 else "",
         nearest_retain_similarity=verdict.retain_similarity,
         ood_score=verdict.outlier,
+        soft_weight=verdict.soft_weight,
         would_change=what_would_change(scorer, verdict, band),
     )
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from guards.detect.ood import OutlierModel
+    from guards.detect.ood import OutlierModel, SoftWeight
     from guards.scope import Alias, Items
 
 FEATURES = (
@@ -133,6 +133,11 @@ class ScopeEvidence:
         worded[name > 0.0, 0] = 0.0
         features = np.column_stack([similarity, retain, name, worded, outlier])
         return features.astype(np.float32), nearest, nearest_retain
+
+    @functools.cached_property
+    def soft_weight(self) -> SoftWeight:
+        """To what extent an adapter is to act, by outlier score."""
+        return self._outliers.soft_weight(self._centre, self.forget.vectors)
 
     def outlier(self, vector: NDArray[np.float32], similarity: float) -> float:
         """The outlier score of one window [d]; ``similarity`` is its cosine to the nearest forget item."""

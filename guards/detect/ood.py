@@ -10,6 +10,8 @@ what is merely an unusual text is as far from both, and cancels.
 
 from __future__ import annotations
 
+import math
+import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,11 @@ import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+# A scope's texts that its soft weight is worked out from, at most.
+_WEIGHED = 512
+# Scores of background texts have unit spread; those of a scope's few texts may happen to have less.
+_SPREAD = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,43 @@ class OutlierModel:
         """`scores` of a single vector [d]."""
         relative = float(vector @ centre.projected) - centre.offset
         return (relative - self.cosine_weight * (1.0 - similarity)) / self.scale
+
+    def soft_weight(self, centre: ScopeCentre, forget: NDArray[np.float32]) -> SoftWeight:
+        """How a scope's own texts [m, d] score: as they stand, and each against the others only, as if held out."""
+        forget = forget[:_WEIGHED]
+        known = self.scores(centre, forget, np.ones(len(forget), dtype=np.float32))
+        if len(forget) == 1:
+            return SoftWeight(float(known[0]), float(known[0]), _SPREAD)
+        similarity = forget @ forget.T
+        np.fill_diagonal(similarity, -1.0)
+        held_out = self.scores(centre, forget, similarity.max(axis=1))
+        return SoftWeight(float(known.mean()), float(held_out.mean()), max(_SPREAD, float(held_out.std())))
+
+
+@dataclass(frozen=True, slots=True)
+class SoftWeight:
+    """To what extent an adapter is to act on a text, from its outlier score (O3, section 3.3).
+
+    The scores of the scope's own texts and of such as are held out are taken for two Gaussians with the
+    spread of the latter, mixed in equal parts; ``known`` and ``held_out`` are their means. O3 keeps a fifth
+    of the texts out; a request may have two, so here each is left out in turn.
+    """
+
+    known: float
+    held_out: float
+    spread: float
+
+    def of(self, score: float) -> float:
+        """sigmoid(10 P - 2) with P = 1 - |F(x) - F(2 x0 - x)|, where F is the mixture and x0 its middle.
+
+        O3's P falls off to both sides. What scores above the middle is more like the scope than its own texts
+        are like each other: it is inside, so the middle stands for it.
+        """
+        middle = (self.known + self.held_out) / 2.0
+        x = min(score, middle)
+        parts = [statistics.NormalDist(mean, self.spread) for mean in (self.known, self.held_out)]
+        below, above = (statistics.fmean(part.cdf(value) for part in parts) for value in (x, 2.0 * middle - x))
+        return 1.0 / (1.0 + math.exp(2.0 - 10.0 * (1.0 - (above - below))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,8 @@ class Verdict:
     """Index of the retain item, or -1 if the scope has none."""
     retain_similarity: float
     outlier: float
+    soft_weight: float = 0.0
+    """To what extent an adapter is to act, 0..1."""
     known: tuple[str, ...] = ()
     """Words of the window that are names in the scope's examples."""
     foreign: float = 0.0
@@ -127,6 +129,7 @@ class ScopeScorer:
             nearest_retain=retain,
             retain_similarity=self._evidence.retain_similarity(passage.vectors[looked_at[best]], retain),
             outlier=float(features[best, _OUTLIER]),
+            soft_weight=self._evidence.soft_weight.of(float(features[best, _OUTLIER])),
             known=tuple(sorted(self._evidence.known_names(passage.texts[looked_at[best]]))),
             foreign=float(features[best, _FOREIGN]),
             agreement=float(features[best, _AGREEMENT]),

@@ -39,7 +39,8 @@ class EvidenceReply(Reply):
     spans: list[SpanReply] = Field(description="Where the subject is named")
     nearest_forget: NearReply | None
     nearest_retain: NearReply | None
-    ood_score: float
+    ood_score: float = Field(description="Higher is more like the texts to forget; ordinary prompts have unit spread")
+    soft_weight: float = Field(description="To what extent an adapter would act on the input, 0 to 1 (O3)")
     threshold: float
     margin: float
     would_change: str
@@ -76,6 +77,7 @@ class DetectionReply(Reply):
                 nearest_forget=_near(evidence.nearest_forget, evidence.nearest_forget_similarity),
                 nearest_retain=_near(evidence.nearest_retain, evidence.nearest_retain_similarity),
                 ood_score=evidence.ood_score,
+                soft_weight=evidence.soft_weight,
                 threshold=found.threshold,
                 margin=found.margin,
                 would_change=evidence.would_change,

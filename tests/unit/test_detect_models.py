@@ -6,16 +6,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from guards.detect.calibration import Calibration
 from guards.detect.index import VectorIndex
+from guards.detect.ood import SoftWeight
 from offline.detector.fitting import fit_fusion, fit_outlier_model
 from tests.fakes.encoder import DIMENSION, embed, make_calibration
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 RNG = np.random.default_rng(0)
+
+
+def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    unit: NDArray[np.float64] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
 
 
 def test_fusion_finds_the_weights_that_made_the_labels() -> None:
@@ -54,6 +64,38 @@ def test_a_text_like_the_scopes_scores_above_background() -> None:
     probe = embed(["plum pear apple", "word1 thing1 other1"])
     scores = model.scores(centre, probe, (probe @ forget.T).max(axis=1))
     assert scores[0] > scores[1]
+
+
+def test_the_soft_weight_is_the_papers() -> None:
+    weight = SoftWeight(known=4.0, held_out=2.0, spread=1.0)
+    # At the middle, 3: F(x) = F(2 * 3 - x), so P = 1 and the weight is sigmoid(8).
+    assert weight.of(3.0) == pytest.approx(0.9996646)
+    # At 1: F(1) = (Phi(-3) + Phi(-1)) / 2 = 0.080003, F(5) = 0.919997, so P = 0.160006 and sigmoid(-0.39994).
+    assert weight.of(1.0) == pytest.approx(0.401327, abs=1e-5)
+    assert weight.of(-100.0) == pytest.approx(0.119203, abs=1e-5)
+    assert weight.of(100.0) == weight.of(3.0)
+
+
+@given(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3), st.floats(1.0, 10.0), st.floats(-1e3, 1e3), st.floats(0.0, 1e3))
+def test_what_is_more_like_the_scope_weighs_no_less(
+    known: float, held_out: float, spread: float, score: float, more: float
+) -> None:
+    weight = SoftWeight(known, held_out, spread)
+    assert 0.0 < weight.of(score) <= weight.of(score + more) + 1e-9 <= 1.0 + 1e-9
+
+
+@pytest.mark.parametrize("items", [1, 2, 20])
+def test_a_scopes_own_texts_weigh_most(items: int) -> None:
+    rng = np.random.default_rng(3)
+    background = _unit(rng.normal(size=(400, 16)))
+    model = fit_outlier_model(background)
+    forget = _unit(rng.normal(size=(items, 16)) * 0.3 + np.eye(16)[0] * 2.0).astype(np.float32)
+    centre = model.centre(forget)
+    weight = model.soft_weight(centre, forget)
+    own = model.score(centre, forget[0], 1.0)
+    far = [model.score(centre, vector, float((forget @ vector).max())) for vector in background[:50].astype(np.float32)]
+    assert weight.of(own) > 0.5
+    assert np.mean([weight.of(score) for score in far]) < weight.of(own)
 
 
 def test_a_calibration_survives_the_disk(tmp_path: Path) -> None:
