@@ -129,7 +129,11 @@ def carried(
         if own and inherited > probability and not any(verdict.by_example for verdict in found):
             probability = inherited
             result[own[0]] = dataclasses.replace(
-                verdicts.get(own[0], NOTHING), probability=inherited, refers_back=True, by_name=False
+                verdicts.get(own[0], NOTHING),
+                probability=inherited,
+                refers_back=True,
+                by_name=False,
+                by_name_alone=False,
             )
         talked_of = max(probability, talked_of if turn.refers else _FADING * talked_of)
     return result

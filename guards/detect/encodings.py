@@ -189,11 +189,13 @@ def _unmasked(character: str) -> str:
     """The one that a character is drawn like, in the same case: itself for a letter of the Latin alphabet."""
     if character.isascii() or unicodedata.name(character, "").startswith("LATIN"):
         return character
-    compatible = unicodedata.normalize("NFKC", character)
-    letters = compatible if compatible.isascii() else "".join(map(look_alike, compatible))
-    if len(letters) != 1 or letters.isspace() != character.isspace():
-        return character
-    return letters.upper() if character.isupper() else letters
+    # The small letter first: a capital is also drawn like small letters, an I of another alphabet like an l.
+    for drawn in (character.lower(), character):
+        compatible = unicodedata.normalize("NFKC", drawn)
+        letters = compatible if compatible.isascii() else "".join(map(look_alike, compatible))
+        if len(letters) == 1 and letters.isascii() and letters.isspace() == character.isspace():
+            return letters.upper() if character.isupper() else letters
+    return character
 
 
 @functools.lru_cache(maxsize=65_536)

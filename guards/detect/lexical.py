@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import ahocorasick
 from rapidfuzz.distance import OSA
 
-from guards.detect.misspelling import SHORTEST, Neighbourhood, Typed, misspells
+from guards.detect.misspelling import SHORTEST, Neighbourhood, Typed, tolerance
 from guards.detect.words import WORDS_PER_PROMPT, Words, phrase_frequency, phrase_key, zipf
 
 if TYPE_CHECKING:
@@ -21,13 +21,15 @@ _FANOUT = 4
 # Letters from which on words written together (a hashtag) are no ordinary word of their own.
 _LONG_ENOUGH_TOGETHER = 8
 # On the Zipf scale, less than one in a million words: what is more common is typed on purpose. So is what is more
-# than a hundredth as common as the name's word, where people mistype one or two words of a hundred, each in many ways.
+# than a hundredth as common as the name's word, where people mistype one or two words of a hundred, each in many ways;
+# beside the rest of the name it may be one of ten million words all the same.
 _RARE = 3.0
 _RARER = 2.0
-# One in ten million words.
 _SUPPORTED = 2.0
 # Of a phrase in all.
 _EDITS = 2
+# Letters of a name of which words too short to be misspelt alone may be, too.
+_LONG_NAME = 9
 # Phrases compared with a text, at most: what bounds the time of one made of misspellings.
 _LOOKED_AT = 10_000
 
@@ -201,15 +203,16 @@ def _stands_at(phrase: Sequence[str], texts: Sequence[str], first: int, unknown:
     """Whether a phrase stands at a place, with one or two edits in words that are unknown."""
     if first < 0 or first + len(phrase) > len(texts):
         return False
+    supported = len(phrase) > 1
+    letters = sum(map(len, phrase))
     edits = 0
     for place, word in enumerate(phrase, first):
         if texts[place] != word:
-            if place not in unknown or not _misspells(texts[place], word, supported=len(phrase) > 1):
-                return False
+            # A short word may be misspelt in a name that is long as a whole.
+            allowed = tolerance(word) or int(supported and len(word) >= SHORTEST and letters >= _LONG_NAME)
             edits += OSA.distance(texts[place], word)
-    return 0 < edits <= _EDITS
-
-
-def _misspells(typed: str, word: str, *, supported: bool) -> bool:
-    """Whether a word is a misspelling. It may be a less rare one where the rest of the name stands beside it."""
-    return zipf(typed) <= max(zipf(word) - _RARER, _SUPPORTED if supported else 0.0) and misspells(typed, word)
+            if place not in unknown or edits > _EDITS or OSA.distance(texts[place], word) > allowed:
+                return False
+            if zipf(texts[place]) > max(zipf(word) - _RARER, _SUPPORTED if supported else 0.0):
+                return False
+    return edits > 0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SHORTEST: Final = 4
+SHORTEST: Final = 3
 """Letters of the shortest word that may be another's misspelling."""
 _ONE_EDIT: Final = 5
 _TWO_EDITS: Final = 9

@@ -106,7 +106,7 @@ def test_a_name_is_found_written_together(text: str) -> None:
     assert [match.alias for match in lexicon.find(Words(text))] == ["Harry Potter"]
 
 
-MISSPELT = ["Harry Potter", "J. K. Rowling", "Hogwarts", "Zelda Quillfeather", "Rose Ann"]
+MISSPELT = ["Harry Potter", "J. K. Rowling", "Hogwarts", "Zelda Quillfeather", "Rose Ann", "Hsiao Yun-Hwa"]
 
 
 @pytest.mark.parametrize(
@@ -121,6 +121,7 @@ MISSPELT = ["Harry Potter", "J. K. Rowling", "Hogwarts", "Zelda Quillfeather", "
         ("where is Hogwrats", "Hogwrats", "Hogwarts"),
         ("does Zelda Quilfeathr paint", "Zelda Quilfeathr", "Zelda Quillfeather"),
         ("a book by harrypoter", "harrypoter", "Harry Potter"),
+        ("novels of Hisao Ynu-Hwa", "Hisao Ynu-Hwa", "Hsiao Yun-Hwa"),
     ],
 )
 def test_a_misspelt_name_is_found(text: str, typed: str, alias: str) -> None:
