@@ -79,8 +79,15 @@ class Replica:
         """Versions that some replica has yet to compile, with the monotonic time they were first seen."""
 
     async def start(self) -> None:
-        """Apply all that is live, then keep following."""
-        await self.catch_up()
+        """Apply all that is live, then keep following.
+
+        What was compiled with another encoder is embedded anew on the way. Where that fails it is tried again in the
+        background, and until all of it is applied this replica is not ready: nothing is served by half of the scopes.
+
+        Raises:
+            Any of ``DATABASE_ERRORS``.
+        """
+        await self._follow()
         self._polling.start()
 
     async def close(self) -> None:

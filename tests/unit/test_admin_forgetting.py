@@ -335,6 +335,26 @@ async def test_another_encoder_compiles_before_it_is_ready(registry: Registry) -
     assert (await registry.get(request_id)).live_version == 1
 
 
+async def test_embedding_anew_goes_on_in_the_background_and_nothing_is_served_before(registry: Registry) -> None:
+    async with started(registry) as former:
+        request_ids = [await forget(former), await forget(former, WORK)]
+        replica = Replica(registry, encoder="another")
+        replica.compiler.failures = [Overloaded("full"), CannotDecide("the encoder failed"), RuntimeError("x")]
+        await replica.forgetting.start()
+        try:
+            assert not replica.forgetting.ready
+            assert former.forgetting.ready
+            await until(lambda: replica.forgetting.ready)
+            assert {scope.encoder for scope in replica.detector.held.values()} == {"another"}
+            assert replica.detector.held.keys() == set(request_ids)
+            # Who still has the former encoder enforces by it all the while.
+            assert {scope.encoder for scope in former.detector.held.values()} == {ENCODER}
+            # What one replica has embedded, the others need not.
+            assert sorted(replica.compiler.compiled) == sorted((request_id, 1) for request_id in request_ids)
+        finally:
+            await replica.forgetting.close()
+
+
 async def test_pause_reaches_every_replica_and_survives(registry: Registry, database_url: str) -> None:
     other_registry = await Registry.open(database_url, Vault(VAULT_KEY))
     async with started(registry) as one, started(other_registry) as other:
