@@ -51,7 +51,8 @@ class Words:
 
     def name_like(self, index: int) -> bool:
         """Whether a word is written as a name: with a digit, or a capital that does not begin a sentence."""
-        if any(character.isdigit() for character in self.texts[index]):
+        word = self.texts[index]
+        if not word.isalpha() and any(map(str.isdigit, word)):
             return True
         start, _ = self.spans[index]
         if not self.original[start].isupper():
