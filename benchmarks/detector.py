@@ -152,10 +152,11 @@ class Measurement:
         self.vectors = Vectors(self.calibration.background.vectors, options.seed)
         background = self.calibration.background.prompts
         counts = self.encoder.token_counts(background)
-        self.short = [text for text, count in zip(background, counts, strict=True) if 20 <= count <= 30]
-        self.pieces = [
-            text for text, count in zip(background, counts, strict=True) if 12 <= count <= 30 and "?" not in text
-        ]
+        sized = list(zip(background, counts, strict=True))
+        # What is learned has nothing in common with what is asked.
+        self.learned = [text for text, count in sized[::2] if 12 <= count <= 30]
+        self.short = [text for text, count in sized[1::2] if 20 <= count <= 30]
+        self.pieces = [text for text, count in sized[1::2] if 12 <= count <= 30 and "?" not in text]
         self._number = 0
 
     def prompt(self) -> str:
@@ -195,7 +196,8 @@ class Measurement:
             subject=name,
             kind=Kind.PERSON,
             examples=tuple(
-                Example(f"{self.prompt()} And {name}?", f"{name} said: {self.prompt()}") for _ in range(examples)
+                Example(f"{text} ({name})", f"{self.rng.choice(self.learned)} {number}")
+                for number, text in enumerate(self.rng.sample(self.learned, examples))
             ),
         )
         settings = load_settings()
