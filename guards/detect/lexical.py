@@ -1,4 +1,4 @@
-"""Names of every scope, found in a prompt in one pass."""
+"""Names of every scope, found in a prompt in one pass, spelt right or nearly so."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import ahocorasick
 from rapidfuzz.distance import OSA
 
 from guards.detect.misspelling import SHORTEST, Neighbourhood, Typed, tolerance
@@ -16,8 +15,8 @@ from guards.detect.words import WORDS_PER_PROMPT, Words, phrase_frequency, phras
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-# A level of the lexicon takes in the level before it when that is less than this many times larger.
-_FANOUT = 4
+# A level takes in the level before it when that is less than this many times larger.
+_FANOUT = 16
 # Letters from which on words written together (a hashtag) are no ordinary word of their own.
 _LONG_ENOUGH_TOGETHER = 8
 # On the Zipf scale, less than one in a million words: what is more common is typed on purpose. So is what is more
@@ -64,77 +63,83 @@ def alias_keys(alias: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(keys))
 
 
-class _Level:
-    """Some phrases. What finds them misspelt is made when it is first needed: levels come and go as phrases do."""
+_Phrase = tuple[str, ...]
 
-    def __init__(self, keys: dict[str, None]) -> None:
-        self.keys = keys
-        self.automaton = ahocorasick.Automaton()
-        for key in keys:
-            self.automaton.add_word(key, key)
-        self.automaton.make_automaton()
 
-    @functools.cached_property
-    def anchored(self) -> dict[str, list[tuple[str, ...]]]:
-        """The phrases by their rarest word."""
-        anchored: dict[str, list[tuple[str, ...]]] = {}
-        for key in self.keys:
-            words = tuple(key.split())
-            anchored.setdefault(min(words, key=lambda word: (zipf(word), -len(word))), []).append(words)
-        return anchored
+class _Anchors:
+    """Some words by which phrases are found. Their neighbourhood is made when it is first needed."""
+
+    def __init__(self, words: dict[str, None]) -> None:
+        self.words = words
 
     @functools.cached_property
-    def anchors(self) -> Neighbourhood:
-        """Those words, by their spelling."""
-        return Neighbourhood(self.anchored)
-
-    @functools.cached_property
-    def longest(self) -> int:
-        """Words of the longest phrase."""
-        return max(len(words) for phrases in self.anchored.values() for words in phrases)
+    def neighbourhood(self) -> Neighbourhood:
+        """What finds them misspelt."""
+        return Neighbourhood(self.words)
 
 
 class Lexicon:
-    """Aho-Corasick over the folded words of all aliases; a match begins and ends with a word.
+    """The folded words of all aliases, each alias under its rarest word; a match begins and ends with a word.
 
-    A name is also found where words of it are misspelt: words of five letters by one edit, of nine by two, and no
-    phrase by more than two. Only a word that is rare itself, and in no name, is taken for another.
+    Finding looks up every word of a text, and compares those few phrases that have it as their rarest, whatever the
+    number of others. A name is also found where words of it are misspelt: words of five letters by one edit, of nine
+    by two, and no phrase by more than two. Only a word that is rare itself, and in no name, is taken for another.
 
-    Kept in levels of geometrically growing size, so that adding a scope rebuilds a small automaton
-    most of the time: amortised cost per phrase is logarithmic. Removing takes effect at once; the
-    automaton forgets the phrase when its level is next rebuilt. Not thread-safe.
+    What finds misspellings is kept in levels of geometrically growing size, so that adding a scope makes a small one
+    anew most of the time. Removing takes effect at once. Not thread-safe.
     """
 
     def __init__(self) -> None:
-        self._owners: dict[str, dict[str, str]] = {}
-        self._keys: dict[str, tuple[str, ...]] = {}
+        self._owners: dict[_Phrase, dict[str, str]] = {}
+        self._phrases: dict[str, tuple[_Phrase, ...]] = {}
         self._words: Counter[str] = Counter()
-        self._levels: list[_Level] = []
+        self._anchored: dict[str, dict[tuple[int, int], set[_Phrase]]] = {}
+        """By their rarest word, and its place and their length: phrases."""
+        self._levels: list[_Anchors] = []
+        self._longest = 0
 
     def add(self, request_id: str, aliases: Iterable[str]) -> None:
         """Make ``aliases`` the names of ``request_id``, in place of those it had."""
         self.remove(request_id)
-        owned = {key: alias for alias in aliases for key in alias_keys(alias)}
-        self._keys[request_id] = tuple(owned)
+        owned = {tuple(key.split()): alias for alias in aliases for key in alias_keys(alias)}
+        self._phrases[request_id] = tuple(owned)
         fresh: dict[str, None] = {}
-        for key, alias in owned.items():
-            if key not in self._owners:
-                fresh[key] = None
-                self._words.update(key.split())
-            self._owners.setdefault(key, {})[request_id] = alias
-        self._insert(fresh)
+        for phrase, alias in owned.items():
+            owners = self._owners.setdefault(phrase, {})
+            if not owners:
+                self._words.update(phrase)
+                self._longest = max(self._longest, len(phrase))
+                anchor = _rarest(phrase)
+                if anchor not in self._anchored:
+                    fresh[anchor] = None
+                shape = phrase.index(anchor), len(phrase)
+                self._anchored.setdefault(anchor, {}).setdefault(shape, set()).add(phrase)
+            owners[request_id] = alias
+        while fresh and self._levels and len(self._levels[-1].words) < _FANOUT * len(fresh):
+            older = self._levels.pop().words
+            fresh = {word: None for word in older if word in self._anchored} | fresh
+        if fresh:
+            self._levels.append(_Anchors(fresh))
 
     def remove(self, request_id: str) -> None:
         """Forget the names of ``request_id``; unknown ids are ignored."""
-        for key in self._keys.pop(request_id, ()):
-            owners = self._owners[key]
-            owners.pop(request_id, None)
-            if not owners:
-                del self._owners[key]
-                for word in key.split():
-                    self._words[word] -= 1
-                    if not self._words[word]:
-                        del self._words[word]
+        for phrase in self._phrases.pop(request_id, ()):
+            owners = self._owners[phrase]
+            del owners[request_id]
+            if owners:
+                continue
+            del self._owners[phrase]
+            anchor = _rarest(phrase)
+            shapes, shape = self._anchored[anchor], (phrase.index(anchor), len(phrase))
+            shapes[shape].remove(phrase)
+            if not shapes[shape]:
+                del shapes[shape]
+            if not shapes:
+                del self._anchored[anchor]
+            for word in phrase:
+                self._words[word] -= 1
+                if not self._words[word]:
+                    del self._words[word]
 
     def knows(self, word: str) -> bool:
         """Whether a folded word is part of a name."""
@@ -143,60 +148,58 @@ class Lexicon:
     def find(self, words: Words) -> list[Match]:
         """Every alias among ``words``, with the place of its first and last word, and those that are misspelt."""
         found: dict[tuple[str, int, int], Match] = {}
-        for level in self._levels:
-            for last, key in level.automaton.iter(words.key):
-                # Words before the match are as many as the blanks before it.
-                first = words.key.count(" ", 0, last - len(key) + 1)
-                self._note(found, words, key, first, None)
-        commonness = list(map(zipf, words.texts))
+        texts = words.texts
+        for place, shapes in enumerate(map(self._anchored.get, texts)):
+            for before, length in shapes or ():
+                first = place - before
+                phrase = tuple(texts[first : first + length]) if first >= 0 else ()
+                if phrase in self._owners:
+                    self._note(found, words, phrase, first, None)
+        commonness = list(map(zipf, texts))
         if commonness and min(commonness) < _RARE:
-            rare = (place for place, zipf_of in enumerate(commonness) if zipf_of < _RARE)
-            unknown = [place for place in rare if self._may_misspell(words.texts[place])]
-            for key, first in self._misspelt(words.texts, unknown):
-                typed = words.texts[first : first + key.count(" ") - 1]
-                self._note(found, words, key, first, min(1.0, phrase_frequency(" ".join(typed)) * WORDS_PER_PROMPT))
+            rare = (place for place, of_word in enumerate(commonness) if of_word < _RARE)
+            unknown = {place for place in rare if self._may_misspell(texts[place])}
+            for phrase, first in self._misspelt(texts, unknown) if unknown else ():
+                typed = " ".join(texts[first : first + len(phrase)])
+                self._note(found, words, phrase, first, min(1.0, phrase_frequency(typed) * WORDS_PER_PROMPT))
         return list(found.values())
 
     def _note(
-        self, found: dict[tuple[str, int, int], Match], words: Words, key: str, first: int, misspelt: float | None
+        self, found: dict[tuple[str, int, int], Match], words: Words, phrase: _Phrase, first: int, rate: float | None
     ) -> None:
-        owners = self._owners.get(key)
-        if owners:
-            start, end = words.spans[first][0], words.spans[first + key.count(" ") - 2][1]
-            for request_id, alias in owners.items():
-                found.setdefault((request_id, start, end), Match(request_id, alias, start, end, misspelt))
+        start, end = words.spans[first][0], words.spans[first + len(phrase) - 1][1]
+        for request_id, alias in self._owners[phrase].items():
+            found.setdefault((request_id, start, end), Match(request_id, alias, start, end, rate))
 
     def _may_misspell(self, word: str) -> bool:
         return len(word) >= SHORTEST and word not in self._words and not word.isdigit()
 
-    def _misspelt(self, texts: Sequence[str], unknown: Sequence[int]) -> Iterator[tuple[str, int]]:
+    def _misspelt(self, texts: Sequence[str], unknown: Collection[int]) -> Iterator[tuple[_Phrase, int]]:
         """Phrases that are in the text but for some of its unknown words, and the place of their first word."""
         typed = Typed({texts[place] for place in unknown})
-        places = set(unknown)
-        looked_at = 0
+        near: dict[str, list[str]] = {}
         for level in self._levels:
-            near = level.anchors.near(typed)
-            around = {
-                other
-                for place in unknown
-                for other in range(max(0, place - level.longest + 1), min(len(texts), place + level.longest))
-            }
-            for place in sorted(around):
-                for anchor in (texts[place], *near.get(texts[place], ())):
-                    for phrase in level.anchored.get(anchor, ()):
-                        looked_at += 1
-                        if looked_at > _LOOKED_AT:
-                            return
-                        first = place - phrase.index(anchor)
-                        if _stands_at(phrase, texts, first, places):
-                            yield phrase_key(phrase), first
+            for word, anchors in level.neighbourhood.near(typed).items():
+                near.setdefault(word, []).extend(anchors)
+        around = {
+            other
+            for place in unknown
+            for other in range(max(0, place - self._longest + 1), min(len(texts), place + self._longest))
+        }
+        looked_at = 0
+        for place in sorted(around):
+            for anchor in (texts[place], *near.get(texts[place], ())):
+                for (before, _), phrases in self._anchored.get(anchor, {}).items():
+                    looked_at += len(phrases)
+                    if looked_at > _LOOKED_AT:
+                        return
+                    for phrase in phrases:
+                        if _stands_at(phrase, texts, place - before, unknown):
+                            yield phrase, place - before
 
-    def _insert(self, fresh: dict[str, None]) -> None:
-        while fresh and self._levels and len(self._levels[-1].keys) < _FANOUT * len(fresh):
-            older = self._levels.pop().keys
-            fresh = {key: None for key in older if key in self._owners} | fresh
-        if fresh:
-            self._levels.append(_Level(fresh))
+
+def _rarest(phrase: _Phrase) -> str:
+    return min(phrase, key=lambda word: (zipf(word), -len(word)))
 
 
 def _stands_at(phrase: Sequence[str], texts: Sequence[str], first: int, unknown: Collection[int]) -> bool:

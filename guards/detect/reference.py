@@ -58,6 +58,7 @@ _COMMON_ZIPF: Final = 5.5
 _MOST_NAMES: Final = 3
 # A longer turn stands by itself.
 _LONGEST: Final = 30
+_MOST_CHARACTERS: Final = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class ReferenceModel:
 
     def probability(self, text: str) -> float:
         """How probable it is that a turn refers back."""
-        words = Words(text)
+        words = Words(text if len(text) <= _MOST_CHARACTERS else "")
         if not words.texts or len(words) > _LONGEST:
             return 0.0
         logit = self.intercept + sum(

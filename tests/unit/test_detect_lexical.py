@@ -91,7 +91,7 @@ def _runs(text: str) -> set[str]:
     return {" ".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
 
 
-def test_many_names_stay_in_few_automata() -> None:
+def test_many_names_stay_in_few_levels() -> None:
     lexicon = Lexicon()
     for number in range(2_000):
         lexicon.add(f"r{number}", [f"person{number} surname{number % 7}"])
