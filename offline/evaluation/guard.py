@@ -71,7 +71,10 @@ def segments(prompt: Prompt) -> list[Segment]:
 
 
 class Guard:
-    """Scores are the highest probability over scopes; its own thresholds are the scopes' bands."""
+    """Scores are the highest probability over scopes, of more than 20 over the 20 of the largest margin.
+
+    Its own thresholds are the scopes' bands.
+    """
 
     name = "Unremember"
 
