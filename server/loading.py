@@ -23,7 +23,11 @@ log = logging.getLogger(__name__)
 
 def load_encoder(settings: Settings) -> Encoder:
     """The sentence encoder of the settings, in the backend that they name. Raises AssetError."""
-    directory = encoder_directory(settings)
+    return load_encoder_from(settings, encoder_directory(settings))
+
+
+def load_encoder_from(settings: Settings, directory: Path) -> Encoder:
+    """The sentence encoder in a directory, in the backend that the settings name. Raises AssetError."""
     if settings.encoder_backend == "torch":
         return Encoder.load(directory, threads=settings.encoder_threads)
     try:

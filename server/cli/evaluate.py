@@ -86,9 +86,8 @@ def detector(
     At the thresholds that the gateway uses (those of the settings), and at fixed false-positive rates. Every share
     comes with its 95 % Wilson interval. Data must be held out: nothing that a detector was trained or calibrated on.
     """
-    from guards.detect.encoder import Encoder
     from server.assets import encoder_directory
-    from server.loading import load_calibration
+    from server.loading import load_calibration, load_encoder_from
 
     settings = context.settings()
     evaluate = job("evaluate-detector")
@@ -100,7 +99,7 @@ def detector(
                 out=out,
                 downloads=settings.cache_dir / "datasets",
                 encoder_directory=encoder_directory(settings),
-                load=partial(Encoder.load, threads=settings.encoder_threads),
+                load=partial(load_encoder_from, settings),
                 calibrate=lambda encoder: load_calibration(settings, encoder, partial(_share, progress)),
                 rates=(
                     settings.false_positive_rate,
