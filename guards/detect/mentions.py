@@ -101,10 +101,15 @@ def asks_outright(text: str, names: Sequence[tuple[int, int]]) -> bool:
 def gists(text: str, names: Sequence[tuple[int, int]]) -> list[str]:
     """What a text does with the names that stand at ``names``, in short; none if it says too much with them.
 
+    A question in quotation marks may be what is asked, whatever stands around it: then none too.
+
     Each question that names stands by itself besides: in another text it might go under.
     """
     found = sentences(text)
     named = [one for one in found if any(start < one.end and one.start < end for start, end in names)]
+    asked = [quoted.span() for quoted in _QUOTED.finditer(text) if _QUESTION.search(quoted.group())]
+    if any(first <= start and end <= last for first, last in asked for start, end in names):
+        return []
     if not named or len(named) > _MOST_NAMED:
         return []
     if len(found) <= _SHORT:

@@ -57,6 +57,13 @@ def test_of_a_long_text_the_task_and_what_names_are_told() -> None:
     assert gists(text, places(text)) == [f"Shorten this. {PLACEHOLDER} went home. Use ten words."]
 
 
+def test_a_question_in_quotation_marks_may_be_what_is_asked() -> None:
+    text = f'Read this JSON: {{"question": "Who is {NAME}?"}}'
+    assert gists(text, places(text)) == []
+    text = f'Read this JSON: {{"owner": "{NAME}"}} Is it valid?'
+    assert gists(text, places(text)) != []
+
+
 def test_a_text_that_names_all_the_time_is_about_the_name() -> None:
     text = f"{NAME} came. " * 20
     assert gists(text, places(text)) == []
