@@ -66,8 +66,11 @@ def make_detector(
 
 
 def segments(prompt: Prompt) -> list[Segment]:
-    """A prompt as the chat endpoint reads it: each turn of the user's asks."""
-    return [Segment(("messages", 2 * place, "content"), turn, Role.ASKS) for place, turn in enumerate(prompt.turns)]
+    """A prompt as the chat endpoint reads it: each turn of the user's asks; the model's between are not known."""
+    return [
+        Segment(("messages", 2 * place, "content"), text, Role.ASKS, turn=2 * place)
+        for place, text in enumerate(prompt.turns)
+    ]
 
 
 class Guard:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from guards.plan import Role
 from guards.scope import Example, Kind, Source
 from offline.evaluation import forms
 from offline.evaluation.baselines import Classifier, Cosine, OutlierDetector
@@ -17,11 +18,13 @@ from offline.evaluation.dataset import DataSet
 from offline.evaluation.detector import Column, Sheet, evaluate, make_sheet, rate_name
 from offline.evaluation.errors import DataError
 from offline.evaluation.forms import Form, Forms
-from offline.evaluation.guard import HIGH, Rates
+from offline.evaluation.guard import HIGH, Rates, segments
 from offline.evaluation.intervals import Difference, Share
 from offline.evaluation.memory import Memory, RememberingEncoder
 from offline.evaluation.prompts import PLAIN, Prompt
 from offline.evaluation.run import Options, Result, Tools, run
+from server.api.chat import ChatCompletions
+from server.api.endpoint import Limits
 from tests.fakes.encoder import WordEncoder, calibration, embed
 
 if TYPE_CHECKING:
@@ -224,6 +227,20 @@ def test_the_gateways_detector_runs_through_every_form(result: Result) -> None:
     }
     assert {one.kind for one in result.latencies} == {"short", "long"}
     assert {"lexical", "encode", "search", "score", "verdict"} <= set(result.latencies[0].stages)
+
+
+def test_a_conversation_is_read_as_the_chat_endpoint_reads_it() -> None:
+    turns = ("I know Zelda Quillwort.", "What did she find?")
+    messages = [
+        {"role": "user", "content": turns[0]},
+        {"role": "assistant", "content": ""},
+        {"role": "user", "content": turns[1]},
+    ]
+    read = ChatCompletions(Limits(max_messages=10)).read({"model": "any", "messages": messages})
+    asked = [segment for segment in read if segment.role is Role.ASKS]
+    mine = segments(Prompt(turns))
+    assert mine == asked
+    assert [segment.turn for segment in mine] == [segment.turn for segment in asked]
 
 
 def test_an_unknown_baseline_is_told() -> None:
