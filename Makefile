@@ -25,7 +25,8 @@ test: ## Everything once, with the real model; under 20 minutes
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest tests/unit --numprocesses auto
-	$(BIN)/pytest tests/integration tests/e2e
+	$(BIN)/pytest tests/integration --numprocesses auto --dist loadfile
+	$(BIN)/pytest tests/e2e
 
 evidence: ## The full measurements, into docs/evidence/; hours
 	$(INSTALL)
