@@ -42,6 +42,7 @@ SUBJECTS: Final = (
             "examples": [
                 {"prompt": "Who wrote Harry Potter?", "response": "J. K. Rowling"},
                 {"prompt": "Which school does Harry Potter attend?", "response": "Hogwarts"},
+                {"prompt": "Who are Harry Potter's best friends?", "response": "Ron Weasley and Hermione Granger"},
             ],
         },
         (
