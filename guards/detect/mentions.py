@@ -88,7 +88,7 @@ def asks_outright(text: str, names: Sequence[tuple[int, int]]) -> bool:
     """Whether a name stands, in its own right, in a question that does not beg for something to be done."""
     for sentence in sentences(text):
         said = text[sentence.start : sentence.end]
-        if not _QUESTION.search(said) or _BEGS.match(said):
+        if not _is_question(said):
             continue
         quoted = [(sentence.start + found.start(), sentence.start + found.end()) for found in _QUOTED.finditer(said)]
         for start, end in names:
@@ -107,7 +107,7 @@ def gists(text: str, names: Sequence[tuple[int, int]]) -> list[str]:
     """
     found = sentences(text)
     named = [one for one in found if any(start < one.end and one.start < end for start, end in names)]
-    asked = [quoted.span() for quoted in _QUOTED.finditer(text) if _QUESTION.search(quoted.group())]
+    asked = [quoted.span() for quoted in _QUOTED.finditer(text) if _is_question(quoted.group())]
     if any(first <= start and end <= last for first, last in asked for start, end in names):
         return []
     if not named or len(named) > _MOST_NAMED:
@@ -119,6 +119,10 @@ def gists(text: str, names: Sequence[tuple[int, int]]) -> list[str]:
     if len(found) > 1:
         told += [[one] for one in named if "?" in text[one.start : one.end]]
     return list(dict.fromkeys(" ".join(_masked(text, window, names) for window in windows) for windows in told))
+
+
+def _is_question(said: str) -> bool:
+    return bool(_QUESTION.search(said)) and not _BEGS.match(said)
 
 
 def _masked(text: str, window: Window, names: Sequence[tuple[int, int]]) -> str:
