@@ -207,19 +207,18 @@ class Detector:
         texts += together(turns)
         decoded = time.perf_counter()
         passages = await self._queue.read([text.text for text in texts])
+        changes, matches = self._changes, [self._lexicon.find(passage.words) for passage in passages]
         # Who hides a name does not merely mention it.
-        plain = [
-            self._lexicon.find(passage.words) if text.decoding is None else []
-            for text, passage in zip(texts, passages, strict=True)
-        ]
+        plain = [found if text.decoding is None else [] for text, found in zip(texts, matches, strict=True)]
         mentioned = await self._mentions.read([text.text for text in texts], plain)
         encoded = time.perf_counter()
         reached = await self._search(passages)
         searched = time.perf_counter()
-        # After everything that is awaited, so that names are those of the scopes of now, as the scorers are.
+        if changes != self._changes:  # names must be those of the scopes of now, as the scorers are
+            matches = [self._lexicon.find(passage.words) for passage in passages]
         readings = [
-            Reading(text, passage, self._lexicon.find(passage.words), near, names)
-            for text, passage, near, names in zip(texts, passages, reached, mentioned, strict=True)
+            Reading(text, passage, found, near, names)
+            for text, passage, found, near, names in zip(texts, passages, matches, reached, mentioned, strict=True)
         ]
         timings["encode"] = encoded - decoded
         timings["search"] = searched - encoded

@@ -121,12 +121,4 @@ def features(words: Words) -> Sequence[float]:
 
 
 def _content(word: str) -> bool:
-    plain = (
-        word in _PERSON
-        or word in _THING
-        or word in _DEMONSTRATIVE
-        or word in _LIGHT
-        or word in _CONNECTIVE
-        or word in _THANKS
-    )
-    return not plain and len(word) > 1 and zipf(word) < _FUNCTION_ZIPF
+    return word not in _PLAIN and len(word) > 1 and zipf(word) < _FUNCTION_ZIPF
