@@ -25,6 +25,8 @@ _BEGS = re.compile(
 )
 _QUESTION = re.compile(r"[?？][\"'”’»)\]\s]*$")
 _QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|„[^“”]*[“”]|«[^»]*»|`[^`]*`|(?<!\w)'[^']*'(?!\w)")
+# A text that breaks off, or leaves a gap, is one to be completed.
+_UNFINISHED = re.compile(r"[:=,(\[{]\s*[\"'“]?\s*$|_{3,}|\.{3}\s*$|…\s*$")
 # Of a longer text the first sentence, the last, and one that names: what is to be done, and to what.
 _SHORT = 4
 # Requests named in one text up to which it is looked at whether the text asks about them.
@@ -101,7 +103,8 @@ def asks_outright(text: str, names: Sequence[tuple[int, int]]) -> bool:
 def gists(text: str, names: Sequence[tuple[int, int]]) -> list[str]:
     """What a text does with the names that stand at ``names``, in short; none if it says too much with them.
 
-    A question in quotation marks may be what is asked, whatever stands around it: then none too.
+    A question in quotation marks may be what is asked, whatever stands around it, and so may what is missing from a
+    text that breaks off: then none too.
 
     Each question that names stands by itself besides: in another text it might go under.
     """
@@ -110,7 +113,7 @@ def gists(text: str, names: Sequence[tuple[int, int]]) -> list[str]:
     asked = [quoted.span() for quoted in _QUOTED.finditer(text) if _is_question(quoted.group())]
     if any(first <= start and end <= last for first, last in asked for start, end in names):
         return []
-    if not named or len(named) > _MOST_NAMED:
+    if not named or len(named) > _MOST_NAMED or _UNFINISHED.search(text):
         return []
     if len(found) <= _SHORT:
         told = [[Window(0, len(text))]]

@@ -64,6 +64,12 @@ def test_a_question_in_quotation_marks_may_be_what_is_asked() -> None:
     assert gists(text, places(text)) != []
 
 
+@pytest.mark.parametrize("end", ['", "born": ', '", "born": "', " was born in ____.", ", born in ..."])
+def test_a_text_to_be_completed_may_ask(end: str) -> None:
+    text = f'Fix the JSON: {{"name": "{NAME}{end}'
+    assert gists(text, places(text)) == []
+
+
 def test_a_text_that_names_all_the_time_is_about_the_name() -> None:
     text = f"{NAME} came. " * 20
     assert gists(text, places(text)) == []
