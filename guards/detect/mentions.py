@@ -24,9 +24,9 @@ _BEGS = re.compile(
     r"\W*(?:can|could|would|will|may|might|please|würden|könnten|könnte|peux|pourr|puedes|podr)\w*\b", re.I
 )
 _QUESTION = re.compile(r"[?？][\"'”’»)\]\s]*$")
-_QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|„[^“”]*[“”]|«[^»]*»|`[^`]*`|(?<!\w)'[^']*'(?!\w)")
+_QUOTED = re.compile(r"\"[^\"]*\"|“[^“”]*”|„[^„“”]*[“”]|«[^«»]*»|`[^`]*`|(?<!\w)'[^']*'(?!\w)")
 # A text that breaks off, or leaves a gap, is one to be completed.
-_UNFINISHED = re.compile(r"[:=,(\[{]\s*[\"'“]?\s*$|_{3,}|\.{3}\s*$|…\s*$")
+_UNFINISHED = re.compile(r"[:=,(\[{]\s{0,3}[\"'“]?$|_{3,}|(?:\.{3}|…)$")
 # Of a longer text the first sentence, the last, and one that names: what is to be done, and to what.
 _SHORT = 4
 # Requests named in one text up to which it is looked at whether the text asks about them.
@@ -113,7 +113,7 @@ def gists(text: str, names: Sequence[tuple[int, int]]) -> list[str]:
     asked = [quoted.span() for quoted in _QUOTED.finditer(text) if _is_question(quoted.group())]
     if any(first <= start and end <= last for first, last in asked for start, end in names):
         return []
-    if not named or len(named) > _MOST_NAMED or _UNFINISHED.search(text):
+    if not named or len(named) > _MOST_NAMED or _UNFINISHED.search(text.rstrip()):
         return []
     if len(found) <= _SHORT:
         told = [[Window(0, len(text))]]

@@ -16,7 +16,7 @@ RUN_TOKENS = 32
 SENTENCE_TOKENS = 64
 OVERLAP_TOKENS = 12
 
-_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])|\s*\n\s*")
+_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])|(?<!\s)\s*\n\s*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,14 @@ def test_a_question_in_quotation_marks_may_be_what_is_asked() -> None:
     assert gists(text, places(text)) != []
 
 
+@pytest.mark.parametrize("filler", ["«", "“", "„", '"', "'", "`", "_", ": ", "? ", " ", "„ “", "x."])
+def test_reading_takes_no_longer_than_the_text_is_long(filler: str) -> None:
+    # Quadratic work would take minutes here.
+    text = f"Who is {NAME}" + filler * 200_000 + "x"
+    assert isinstance(gists(text, places(text)), list)
+    assert isinstance(asks_outright(text, places(text)), bool)
+
+
 @pytest.mark.parametrize("end", ['", "born": ', '", "born": "', " was born in ____.", ", born in ..."])
 def test_a_text_to_be_completed_may_ask(end: str) -> None:
     text = f'Fix the JSON: {{"name": "{NAME}{end}'
