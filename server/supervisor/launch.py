@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # Only what the operator has not set in the environment already.
 DEFAULT_ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "2",  # GiB
+    # Far above the time for which the gateway keeps an idle connection: it is the gateway that closes them.
+    "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "75",  # seconds
 }
 FORCED_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",

@@ -40,7 +40,7 @@ class UpstreamRefused(UpstreamError):
 
 
 class UpstreamClient:
-    """One aiohttp session. Create it inside the running event loop, close it with ``close``.
+    """Pooled connections. Create it inside the running event loop, close it with ``close``.
 
     ``connections`` bounds the pool; a request beyond it waits, so keep it above the number of
     requests that can be in flight.
@@ -50,16 +50,11 @@ class UpstreamClient:
         headers = CIMultiDict({"accept-encoding": "identity", "content-type": "application/json"})
         if api_key:
             headers["authorization"] = f"Bearer {api_key}"
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=connections, limit_per_host=0, keepalive_timeout=_KEEP_ALIVE, ttl_dns_cache=60
-            ),
-            headers=headers,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            skip_auto_headers=("user-agent", "accept"),
-            timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=_CONNECT_TIMEOUT, sock_read=timeout),
-            trust_env=False,
+        self._session = _session(
+            headers, timeout, aiohttp.TCPConnector(limit=connections, keepalive_timeout=_KEEP_ALIVE, ttl_dns_cache=60)
+        )
+        self._unpooled = _session(
+            headers, timeout, aiohttp.TCPConnector(limit=connections, force_close=True, ttl_dns_cache=60)
         )
         self._probe_timeout = aiohttp.ClientTimeout(total=_PROBE_TIMEOUT)
 
@@ -74,6 +69,7 @@ class UpstreamClient:
     async def close(self) -> None:
         """Close every connection."""
         await self._session.close()
+        await self._unpooled.close()
 
     async def send(self, url: URL, body: bytes) -> aiohttp.ClientResponse:
         """POST a JSON body; the answer's body is not read yet. Close or release the response.
@@ -87,9 +83,12 @@ class UpstreamClient:
         try:
             try:
                 return await self._session.post(url, data=body, allow_redirects=False)
-            except (aiohttp.ServerDisconnectedError, ConnectionResetError):
-                # A pooled connection that the upstream closed meanwhile. No byte of an answer came.
-                return await self._session.post(url, data=body, allow_redirects=False)
+            except aiohttp.ClientConnectorError:
+                raise
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError):
+                # A pooled connection that the upstream dropped meanwhile, as it may have all others of the
+                # pool: a new one tells whether the upstream is lost. No byte of an answer came.
+                return await self._unpooled.post(url, data=body, allow_redirects=False)
         except TimeoutError as error:  # also aiohttp's; the upstream may only be slow
             raise UpstreamError(type(error).__name__) from error
         except (aiohttp.ClientError, OSError) as error:
@@ -150,3 +149,15 @@ class UpstreamClient:
         if response.status >= 400:
             raise UpstreamRefused(response.status)
         return body
+
+
+def _session(headers: CIMultiDict[str], timeout: float, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        headers=headers,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        skip_auto_headers=("user-agent", "accept"),
+        timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=_CONNECT_TIMEOUT, sock_read=timeout),
+        trust_env=False,
+    )

@@ -26,6 +26,7 @@ def test_the_launch_keeps_the_gateways_secrets_to_itself(settings: Settings) -> 
     assert started.environment == {
         "PATH": "/bin",
         "VLLM_CPU_KVCACHE_SPACE": "7",
+        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "75",
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
