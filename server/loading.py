@@ -31,10 +31,15 @@ def load_encoder_from(settings: Settings, directory: Path) -> Encoder:
     if settings.encoder_backend == "torch":
         return Encoder.load(directory, threads=settings.encoder_threads)
     try:
-        return load_exported(directory, settings.cache_dir / "encoders", threads=settings.encoder_threads)
+        return load_exported(
+            directory,
+            settings.cache_dir / "encoders",
+            threads=settings.encoder_threads,
+            int8=settings.encoder_backend == "onnx-int8",
+        )
     except ImportError as error:
         raise AssetError(
-            f"UNREMEMBER_ENCODER_BACKEND is onnx, and the package {error.name} is not installed. "
+            f"UNREMEMBER_ENCODER_BACKEND is {settings.encoder_backend}, and the package {error.name} is not installed. "
             "Install it: pip install 'unremember[onnx]'."
         ) from None
 

@@ -69,8 +69,10 @@ class Settings(BaseSettings):
     served_model_name: str | None = Field(None, description="Public name of the model; unset: from its directory")
     tokenizer: Path | None = Field(None, description="Tokenizer files of the served model; unset: those of the model")
     encoder: str = Field("minilm", description="Sentence encoder: a directory, or `minilm`, the packaged default")
-    encoder_backend: Literal["torch", "onnx"] = Field(
-        "torch", description="What runs the encoder: `torch`, or `onnx` (faster; needs the extra `onnx`)"
+    encoder_backend: Literal["torch", "onnx", "onnx-int8"] = Field(
+        "torch",
+        description="What runs the encoder: `torch`; `onnx` (faster), or `onnx-int8` (faster again, on processors "
+        "only, with vectors rounded), which need the extra `onnx`",
     )
     encoder_threads: int = Field(1, ge=1, description="Processor threads of the encoder")
     encoder_queue_tokens: int = Field(

@@ -32,24 +32,29 @@ class Encoder:
         forward: from a padded batch, the tokenizer's names with int64 [n, tokens] each, to sentence embeddings
             float32 [n, dimension].
         longest: tokens that the model reads at most.
+        prompt: what the model wants said before each text.
         fingerprint: tells apart whatever gives other vectors.
 
     Raises:
         ValueError: the model reads fewer tokens than a window has.
     """
 
-    def __init__(self, tokenizer: Any, forward: Forward, *, longest: int, dimension: int, fingerprint: str) -> None:
-        if longest < SENTENCE_TOKENS + 2:
-            raise ValueError(f"the encoder reads {longest} tokens; at least {SENTENCE_TOKENS + 2} are needed")
+    def __init__(
+        self, tokenizer: Any, forward: Forward, *, longest: int, dimension: int, fingerprint: str, prompt: str = ""
+    ) -> None:
         self._tokenizer = tokenizer
+        self._prompt = prompt
+        needed = SENTENCE_TOKENS + len(self._ids([""])[0])
+        if longest < needed:
+            raise ValueError(f"the encoder reads {longest} tokens; at least {needed} are needed")
         self._infer = forward
         self._longest = longest
         self.dimension = dimension
         self.fingerprint = fingerprint
         """SHA-256 of the model's weights and configuration and of what runs them, hexadecimal."""
 
-    @classmethod
-    def load(cls, directory: Path, *, threads: int) -> Encoder:
+    @staticmethod
+    def load(directory: Path, *, threads: int) -> Encoder:
         """Load the model in ``directory`` into torch. ``threads`` holds for the whole process.
 
         Raises:
@@ -67,21 +72,18 @@ class Encoder:
                 vectors: NDArray[np.float32] = model(given)["sentence_embedding"].float().cpu().numpy()
             return vectors
 
-        return cls(
-            model.tokenizer,
-            forward,
-            longest=longest_input(model),
-            dimension=int(model.get_embedding_dimension() or 0),
-            fingerprint=fingerprint(directory),
-        )
+        return encoder_of(model, forward, fingerprint=fingerprint(directory))
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text has, at most the encoder's longest input."""
         return [min(len(ids), self._longest) for ids in self._ids(texts)]
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        ids: list[list[int]] = self._tokenizer([_clean(text) for text in texts], verbose=False)["input_ids"]
+        ids: list[list[int]] = self._tokenizer([self._asked(text) for text in texts], verbose=False)["input_ids"]
         return ids
+
+    def _asked(self, text: str) -> str:
+        return self._prompt + _clean(text)
 
     def windows(self, text: str) -> list[Window]:
         """Character ranges that cover all of ``text``, none longer than the encoder reads."""
@@ -101,10 +103,8 @@ class Encoder:
         return rows
 
     def _forward(self, texts: list[str]) -> NDArray[np.float32]:
-        cleaned = [_clean(text) for text in texts]
-        features = self._tokenizer(
-            cleaned, padding=True, truncation=True, max_length=self._longest, return_tensors="np"
-        )
+        asked = [self._asked(text) for text in texts]
+        features = self._tokenizer(asked, padding=True, truncation=True, max_length=self._longest, return_tensors="np")
         vectors = self._infer({name: np.asarray(each, dtype=np.int64) for name, each in features.items()})
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         unit: NDArray[np.float32] = vectors / np.maximum(lengths, 1e-12)
@@ -116,6 +116,18 @@ def load_model(directory: Path) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
 
     return SentenceTransformer(str(directory), local_files_only=True).eval()
+
+
+def encoder_of(model: SentenceTransformer, forward: Forward, *, fingerprint: str) -> Encoder:
+    """An encoder with the model's tokenizer, and its default prompt if it has one, that runs ``forward``."""
+    return Encoder(
+        model.tokenizer,
+        forward,
+        longest=longest_input(model),
+        dimension=int(model.get_embedding_dimension() or 0),
+        fingerprint=fingerprint,
+        prompt=model.prompts.get(model.default_prompt_name or "", "") or "",
+    )
 
 
 def longest_input(model: SentenceTransformer) -> int:

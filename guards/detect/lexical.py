@@ -45,6 +45,14 @@ class Match:
     """None where the alias is spelt right; else the estimated share of ordinary prompts that hold what is typed."""
 
 
+def by_request(matches: Iterable[Match]) -> dict[str, list[Match]]:
+    """Matches by the request whose name they are."""
+    grouped: dict[str, list[Match]] = {}
+    for match in matches:
+        grouped.setdefault(match.request_id, []).append(match)
+    return grouped
+
+
 def alias_keys(alias: str) -> tuple[str, ...]:
     """The phrases an alias is found by: its words, initials together (JK for J. K.), and all together if long."""
     words = Words(alias).texts

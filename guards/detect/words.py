@@ -85,10 +85,14 @@ def zipf(word: str) -> float:
 def rarity(word: str) -> float:
     """How rare a folded word is: 0 for function words, 1 for words that no list knows.
 
-    From the largest frequency (wordfreq, Zipf scale) in the languages listed above.
+    From the largest frequency (wordfreq, Zipf scale) in the languages listed above; a word with digits is as common
+    as those of its shape.
     """
-    zipf: float = max(wordfreq.zipf_frequency(word, language, wordlist=size) for language, size in LISTS)
-    return min(1.0, max(0.0, 1.0 - zipf / _COMMON_ZIPF))
+    if word.isalpha():
+        common = zipf(word)
+    else:
+        common = max(wordfreq.zipf_frequency(word, language, wordlist=size) for language, size in LISTS)
+    return min(1.0, max(0.0, 1.0 - common / _COMMON_ZIPF))
 
 
 @functools.lru_cache(maxsize=65_536)

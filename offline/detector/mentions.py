@@ -54,11 +54,17 @@ def mention_prompts(seed: int = SEED) -> MentionPrompts:
     )
     mentioned = _filled([form for forms in data["mention"].values() for form in forms], data, draw)
     outright = {prompt for prompt in asked if asks_outright(prompt, _places(prompt))}
-    return MentionPrompts(
-        _gists(mentioned),
-        _gists(prompt for prompt in asked if prompt in outright),
-        _gists(prompt for prompt in asked if prompt not in outright),
+    of_mentioned = _gists(mentioned)
+    # Beside the question that asks, a prompt may have another that does not.
+    of_outright, of_asked = (
+        tuple(
+            gist
+            for gist in _gists(prompt for prompt in asked if (prompt in outright) is within)
+            if gist not in of_mentioned
+        )
+        for within in (True, False)
     )
+    return MentionPrompts(of_mentioned, of_outright, of_asked)
 
 
 def fit_mentions(

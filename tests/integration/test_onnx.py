@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+TEXTS = ["Who wrote it?", "A longer text about nothing. " * 5, "", "好", "half a pair: \ud83d", "word " * 600]
+
+
 def test_exported_once_it_gives_the_same_vectors(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     torch_settings = load_settings(cache_dir=tmp_path)
     settings = torch_settings.model_copy(update={"encoder_backend": "onnx"})
     reference, exported = load_encoder(torch_settings), load_encoder(settings)
-    texts = ["Who wrote it?", "A longer text about nothing. " * 5, "", "好", "half a pair: \ud83d", "word " * 600]
+    texts = TEXTS
     assert np.abs(exported.encode(texts) - reference.encode(texts)).max() < 1e-5
     assert exported.encode(texts[:1]).shape == (1, reference.dimension)
     assert exported.windows(texts[-1]) == reference.windows(texts[-1])
@@ -29,3 +32,17 @@ def test_exported_once_it_gives_the_same_vectors(tmp_path: Path) -> None:
     written = file.stat().st_mtime_ns
     assert load_encoder(settings).fingerprint == exported.fingerprint
     assert file.stat().st_mtime_ns == written
+
+
+def test_rounded_to_eight_bits_it_gives_nearly_the_same_vectors(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    torch_settings = load_settings(cache_dir=tmp_path)
+    exact = torch_settings.model_copy(update={"encoder_backend": "onnx"})
+    reference, rounded = (
+        load_encoder(torch_settings),
+        load_encoder(torch_settings.model_copy(update={"encoder_backend": "onnx-int8"})),
+    )
+    cosines = np.sum(rounded.encode(TEXTS) * reference.encode(TEXTS), axis=1)
+    assert 0.97 < cosines.min() < 1.0 - 1e-6
+    assert rounded.windows(TEXTS[-1]) == reference.windows(TEXTS[-1])
+    assert len({each.fingerprint for each in (reference, rounded, load_encoder(exact))}) == 3

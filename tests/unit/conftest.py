@@ -16,12 +16,24 @@ if TYPE_CHECKING:
 @pytest.fixture
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting comes from the environment of whoever runs the tests."""
-    for variable in list(os.environ):
-        if variable.upper().startswith(PREFIX):
-            monkeypatch.delenv(variable)
+    _clean(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def default_settings() -> Settings:
+    """Read once: that takes longer than most tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        _clean(patch)
+        return load_settings()
 
 
 @pytest.fixture
-def settings(tmp_path: Path, clean_environment: None) -> Settings:
+def settings(tmp_path: Path, clean_environment: None, default_settings: Settings) -> Settings:
     """Default settings, with data and cache in the test's directory."""
-    return load_settings(data_dir=tmp_path / "data", cache_dir=tmp_path / "cache")
+    return default_settings.model_copy(update={"data_dir": tmp_path / "data", "cache_dir": tmp_path / "cache"})
+
+
+def _clean(patch: pytest.MonkeyPatch) -> None:
+    for variable in list(os.environ):
+        if variable.upper().startswith(PREFIX):
+            patch.delenv(variable)

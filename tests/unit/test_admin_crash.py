@@ -6,11 +6,15 @@ import asyncio
 import random
 import sys
 
+import pytest
+
 from server.registry.lifecycle import State
 from server.registry.registry import Registry
 from server.vault import Vault
 from tests.fakes.detection import VAULT_KEY
 from tests.unit.test_admin_forgetting import started, until
+
+pytestmark = pytest.mark.thorough
 
 
 async def promises_until_killed(url: str, count: int, delay: float) -> list[list[str]]:

@@ -64,6 +64,7 @@ def test_a_question_in_quotation_marks_may_be_what_is_asked() -> None:
     assert gists(text, places(text)) != []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("filler", ["«", "“", "„", '"', "'", "`", "_", ": ", "? ", " ", "„ “", "x."])
 def test_reading_takes_no_longer_than_the_text_is_long(filler: str) -> None:
     # Quadratic work would take minutes here.

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+pytestmark = pytest.mark.thorough
 SUBJECT = "Zelda Quillwort"
 FACTS = ("moss", "fern", "lichen", "orchid", "sedge", "liverwort")
 DATA = DataSet(

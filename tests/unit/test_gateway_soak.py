@@ -7,16 +7,16 @@ import random
 from typing import TYPE_CHECKING
 
 import psutil
+import pytest
 
 from tests.fakes.gateway import wired
 from tests.fakes.traffic import CaseDetector, Model, Traffic, forget
 from tests.fakes.upstream import FakeUpstream
 
 if TYPE_CHECKING:
-    import pytest
-
     from server.settings import Settings
 
+pytestmark = pytest.mark.thorough
 STREAMS = 300
 CLIENTS = 24
 

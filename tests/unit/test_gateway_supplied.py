@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from server.settings import Settings
 
+pytestmark = pytest.mark.thorough
 STATED = "the vault opens with swordfish"
 STATEMENT = replace(
     scope(),

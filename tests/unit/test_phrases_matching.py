@@ -372,6 +372,7 @@ def test_seven_words_are_no_quotation_but_the_end_of_the_text_may_make_eight() -
     assert hit.start == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("filler", ["ordinary words ", "abcdefgh", "harry", "har ry po", "\u200b", "- "])
 def test_what_a_stream_needs_does_not_grow_with_it(filler: str) -> None:
     matcher = a_set("Harry Potter", "Ron", "Harry Harry Hermione").matcher()

@@ -1,0 +1,155 @@
+"""Reading a request: every way in which its segments can be read, with what each comes near."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import itertools
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from guards.detect.conversation import together
+from guards.detect.decoding import decodings
+from guards.detect.lexical import by_request
+from guards.detect.mentions import MentionReader
+from guards.detect.readings import Reading, Text, plain_texts
+from guards.detect.recollection import Recollection
+from guards.detect.words import Words
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from guards.detect.applied import AppliedScopes
+    from guards.detect.batching import EncoderQueue
+    from guards.detect.conversation import Turn
+    from guards.detect.decoding import Decoding
+    from guards.detect.lexical import Match
+    from guards.detect.mentions import MentionModel
+    from guards.detect.passages import Passage
+    from guards.plan import Segment, Span
+
+# Nearest scopes looked up for each window: what bounds the number of scopes scored.
+_NEAREST_SCOPES = 16
+# Windows of passages for which it is remembered what they come near, until a scope changes.
+_RECALLED_WINDOWS = 20_000
+# Comparisons of vectors that take about a millisecond: a longer search is not made on the event loop.
+_QUICK_SEARCH = 10_000
+# Characters from which on looking for encodings takes milliseconds, and another thread.
+_LONG = 4_000
+
+_Reached = dict[str, list[int]]
+
+
+class Reader:
+    """Only asking segments can be detected in, so only they are read: supplied text never triggers an intervention by
+    itself, and reading it would cost encoder time for nothing. A later stage that needs supplied text (what a client
+    itself stated) adds its own reading. What looks encoded is read decoded besides, and whatever is found there is
+    told as the segment's own characters.
+    """
+
+    def __init__(self, queue: EncoderQueue, scopes: AppliedScopes, mentions: MentionModel) -> None:
+        self._queue = queue
+        self._scopes = scopes
+        self._mentions = MentionReader(queue.encode, mentions)
+        self._reached: Recollection[_Reached] = Recollection(_RECALLED_WINDOWS)
+        self._reached_at = scopes.changes
+        """The scopes' changes up to which what is recalled holds."""
+
+    async def read(
+        self, segments: Sequence[Segment], turns: Sequence[Turn], timings: dict[str, float]
+    ) -> list[Reading]:
+        """Every reading of what asks. Seconds spent go to ``timings``, by stage.
+
+        Raises:
+            CannotDecide: the encoder failed or is overloaded (`Overloaded`).
+        """
+        started = time.perf_counter()
+        texts = plain_texts(segments)
+        for text in tuple(texts):
+            find = functools.partial(self._decodings, text.text)
+            found = await asyncio.to_thread(find) if len(text.text) > _LONG else find()
+            texts += [Text(text.segment, decoding.text, decoding) for decoding in found]
+        texts += together(turns)
+        decoded = time.perf_counter()
+        passages = await self._queue.read([text.text for text in texts])
+        lexicon, changes = self._scopes.names, self._scopes.changes
+        matches = [lexicon.find(passage.words) for passage in passages]
+        # Who hides a name does not merely mention it.
+        plain = [found if text.decoding is None else [] for text, found in zip(texts, matches, strict=True)]
+        mentioned = await self._mentions.read([text.text for text in texts], plain)
+        encoded = time.perf_counter()
+        reached = await self._search(passages, matches, changes)
+        searched = time.perf_counter()
+        if changes != self._scopes.changes:  # names must be those of the scopes of now, as the scorers are
+            matches = [lexicon.find(passage.words) for passage in passages]
+        readings = [
+            Reading(text, passage, found, near, names)
+            for text, passage, found, near, names in zip(texts, passages, matches, reached, mentioned, strict=True)
+        ]
+        timings["encode"] = encoded - decoded
+        timings["search"] = searched - encoded
+        timings["lexical"] = time.perf_counter() - searched + decoded - started
+        return readings
+
+    def names(self, request_ids: Collection[str], segments: Sequence[Segment]) -> set[Span]:
+        """Where names of these requests' subjects stand, in supplied segments too."""
+        texts = [Text(place, segment.text) for place, segment in enumerate(segments)]
+        decoded = [Text(of.segment, found.text, found) for of in texts for found in self._decodings(of.text)]
+        return {
+            span
+            for text in texts + decoded
+            for match in self._scopes.names.find(Words(text.text))
+            if match.request_id in request_ids and (span := text.span(match.start, match.end))
+        }
+
+    async def _search(
+        self, passages: Sequence[Passage], matches: Sequence[Sequence[Match]], changes: int
+    ) -> list[_Reached]:
+        """By passage, the requests that it may be about, with the windows that come near them.
+
+        ``matches`` are the names in each, as of ``changes``.
+        """
+        if self._reached_at != self._scopes.changes:
+            self._reached_at = self._scopes.changes
+            self._reached.clear()
+        named = {id(passage): by_request(of_passage) for passage, of_passage in zip(passages, matches, strict=True)}
+        reached = {id(passage): self._reached.get(passage) for passage in passages}
+        unseen = [passage for passage in passages if reached[id(passage)] is None]
+        for passage, near in zip(unseen, await self._nearest(unseen), strict=True):
+            found = reached[id(passage)] = self._reach(passage, near, named[id(passage)])
+            if changes == self._scopes.changes == self._reached_at:
+                self._reached.put(passage, found)
+        return [reached[id(passage)] or {} for passage in passages]
+
+    async def _nearest(self, passages: Sequence[Passage]) -> list[list[dict[str, float]]]:
+        """By passage and window, the nearest requests with the cosine of each one's nearest item."""
+        vectors = [passage.vectors for passage in passages if len(passage.windows)]
+        index = self._scopes.vectors
+        found: list[dict[str, float]] = []
+        if vectors:
+            rows = np.concatenate(vectors)
+            if len(rows) * index.effort <= _QUICK_SEARCH:
+                found = index.search(rows, _NEAREST_SCOPES)
+            else:
+                found = await asyncio.to_thread(index.search, rows, _NEAREST_SCOPES)
+        rest = iter(found)
+        return [list(itertools.islice(rest, len(passage.windows))) for passage in passages]
+
+    def _reach(
+        self, passage: Passage, near: Sequence[Mapping[str, float]], named: Mapping[str, Sequence[Match]]
+    ) -> _Reached:
+        reached: _Reached = {}
+        for row, found in enumerate(near):
+            for request_id, similarity in found.items():
+                if request_id not in self._scopes:
+                    continue  # withdrawn while its vectors were searched
+                scorer = self._scopes.scorer(request_id)
+                strength = scorer.name_strength(named.get(request_id, ()))
+                if scorer.may_reach(similarity, passage.vectors[row], passage.texts[row], strength):
+                    reached.setdefault(request_id, []).append(row)
+        return reached
+
+    def _decodings(self, text: str) -> list[Decoding]:
+        return decodings(text, self._scopes.names.knows)
