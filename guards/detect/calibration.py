@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from guards.scope import Alias
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ class Calibration:
             "features": FEATURES,
             "intercept": self.fusion.intercept,
             "mention_intercepts": [self.mentions.intercept, self.mentions.outright],
+            "mention_wordings": list(self.mentions.wordings),
             "cosine_weight": self.outliers.cosine_weight,
             "scale": self.outliers.scale,
             "prompts": self.background.prompts,
@@ -102,6 +103,7 @@ class Calibration:
                 mean=self.outliers.mean,
                 precision=self.outliers.precision,
                 mentions=self.mentions.weights,
+                mention_wordings=np.array(list(self.mentions.wordings.values()), dtype=np.float32),
                 near=self.near,
                 first=self.background.first,
                 vectors=self.background.vectors,
@@ -129,7 +131,11 @@ class Calibration:
             header["encoder"],
             Fusion(arrays["weights"], header["intercept"]),
             OutlierModel(arrays["mean"], arrays["precision"], header["cosine_weight"], header["scale"]),
-            MentionModel(arrays["mentions"], *header["mention_intercepts"]),
+            MentionModel(
+                arrays["mentions"],
+                dict(zip(header["mention_wordings"], arrays["mention_wordings"].tolist(), strict=True)),
+                *header["mention_intercepts"],
+            ),
             Background(tuple(header["prompts"]), tuple(header["windows"]), arrays["first"], arrays["vectors"]),
             arrays["near"],
         )

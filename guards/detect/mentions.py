@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 from guards.detect.windows import Window, sentences
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -27,6 +28,8 @@ _QUESTION = re.compile(r"[?？][\"'”’»)\]\s]*$")
 _QUOTED = re.compile(r"\"[^\"]*\"|“[^“”]*”|„[^„“”]*[“”]|«[^«»]*»|`[^`]*`|(?<!\w)'[^']*'(?!\w)")
 # A text that breaks off, or leaves a gap, is one to be completed.
 _UNFINISHED = re.compile(r"[:=,(\[{]\s{0,3}[\"'“]?$|_{3,}|(?:\.{3}|…)$")
+_WORDS = re.compile(r"\w+|[^\w\s]")
+_WORDING = 3
 # Of a longer text the first sentence, the last, and one that names: what is to be done, and to what.
 _SHORT = 4
 # Requests named in one text up to which it is looked at whether the text asks about them.
@@ -37,17 +40,35 @@ _MOST_NAMED = 16
 
 @dataclass(frozen=True)
 class MentionModel:
-    """A logistic regression over embeddings of `gists`: weights [d]."""
+    """A logistic regression over embeddings of `gists` and their `wordings`: weights [d], and one for each wording."""
 
     weights: NDArray[np.float32]
+    wordings: Mapping[str, float]
     intercept: float
     outright: float
     """The intercept for a text that `asks_outright`."""
 
-    def mere(self, vectors: NDArray[np.float32], *, outright: bool) -> bool:
+    def mere(self, told: Sequence[str], vectors: NDArray[np.float32], *, outright: bool) -> bool:
         """Whether the gists of a text, embedded as ``vectors`` [n, d], all merely mention the name."""
-        intercept = np.float32(self.outright if outright else self.intercept)
-        return bool(len(vectors)) and bool(np.all(vectors @ self.weights + intercept > 0.0))
+        intercept = self.outright if outright else self.intercept
+        scores = vectors @ self.weights
+        return bool(told) and all(
+            score + self._of_wordings(gist) + intercept > 0.0 for gist, score in zip(told, scores, strict=True)
+        )
+
+    def _of_wordings(self, gist: str) -> float:
+        weights = [weight for wording in wordings(gist) if (weight := self.wordings.get(wording)) is not None]
+        return sum(weights) / math.sqrt(len(weights)) if weights else 0.0
+
+
+def wordings(gist: str) -> set[str]:
+    """Runs of up to three words or signs, in small letters."""
+    words = _WORDS.findall(gist.lower())
+    return {
+        " ".join(words[first : first + length])
+        for length in range(1, _WORDING + 1)
+        for first in range(len(words) - length + 1)
+    }
 
 
 class MentionReader:
@@ -70,7 +91,7 @@ class MentionReader:
             frozenset(
                 request_id
                 for request_id, (some, outright) in of_text.items()
-                if some and self._model.mere(np.stack([vectors[gist] for gist in some]), outright=outright)
+                if some and self._model.mere(some, np.stack([vectors[gist] for gist in some]), outright=outright)
             )
             for of_text in told
         ]

@@ -42,9 +42,8 @@ def calibrate(encoder: Encoder, *, progress: Callable[[float], None] | None = No
     windows = [[prompt[w.start : w.end] for w in encoder.windows(prompt)] for prompt in prompts]
     scopes = training_scopes()
     mentions = mention_prompts()
-    told = (mentions.mentioned, mentions.outright, mentions.asked)
     read = [window for of_prompt in windows for window in of_prompt]
-    texts = list(dict.fromkeys([*read, *_scope_texts(scopes), *(text for texts in told for text in texts)]))
+    texts = list(dict.fromkeys([*read, *_scope_texts(scopes), *(mention.text for mention in mentions)]))
     vectors = dict(zip(texts, _encode(encoder, texts, progress), strict=True))
     background = make_background(prompts, windows, np.stack([vectors[window] for window in read]))
     outliers = fit_outlier_model(background.vectors)
@@ -56,7 +55,7 @@ def calibrate(encoder: Encoder, *, progress: Callable[[float], None] | None = No
         weights[groups == group] = share * len(groups) / max(1, int((groups == group).sum()))
     inside = np.isin(groups, ("named", "unnamed"))
     fusion = fit_fusion(features, inside, weights, np.array(SIGNS, dtype=np.int8))
-    mention_model = fit_mentions(*(np.stack([vectors[text] for text in texts]) for texts in told))
+    mention_model = fit_mentions(mentions, np.stack([vectors[mention.text] for mention in mentions]))
     near = fusion.probabilities(features[groups == "near"])
     return Calibration(encoder.fingerprint, fusion, outliers, mention_model, background, near)
 

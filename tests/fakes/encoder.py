@@ -80,7 +80,7 @@ def make_calibration(prompts: Sequence[str]) -> Calibration:
         fusion=Fusion(np.array([15.0, 18.0, 6.0, 1.0, 0.0, -9.0, 5.0, -5.0, 0.0], dtype=np.float32), -5.5),
         outliers=fit_outlier_model(vectors),
         # A bag of words cannot tell what is asked: nothing is a mere mention.
-        mentions=MentionModel(np.zeros(DIMENSION, dtype=np.float32), -1.0, -1.0),
+        mentions=MentionModel(np.zeros(DIMENSION, dtype=np.float32), {}, -1.0, -1.0),
         background=make_background(prompts, [[prompt] for prompt in prompts], vectors),
         near=np.linspace(0.0, 0.01, 1_000),
     )

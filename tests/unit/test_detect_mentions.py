@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guards.detect.mentions import PLACEHOLDER, MentionModel, asks_outright, gists
+from guards.detect.mentions import PLACEHOLDER, MentionModel, asks_outright, gists, wordings
 from offline.detector.mentions import mention_prompts
 
 NAME = "Quentin Zarvik"
@@ -96,16 +97,30 @@ def test_any_text_is_told(before: str, after: str) -> None:
 
 
 def test_every_part_must_be_a_mere_mention() -> None:
-    model = MentionModel(np.array([1.0], dtype=np.float32), 0.0, -2.0)
-    assert model.mere(np.array([[1.0], [0.5]], dtype=np.float32), outright=False)
-    assert not model.mere(np.array([[1.0], [-0.5]], dtype=np.float32), outright=False)
-    assert not model.mere(np.array([[1.0]], dtype=np.float32), outright=True)
-    assert not model.mere(np.empty((0, 1), dtype=np.float32), outright=False)
+    model = MentionModel(np.array([1.0], dtype=np.float32), {}, 0.0, -2.0)
+    assert model.mere(["a", "b"], np.array([[1.0], [0.5]], dtype=np.float32), outright=False)
+    assert not model.mere(["a", "b"], np.array([[1.0], [-0.5]], dtype=np.float32), outright=False)
+    assert not model.mere(["a"], np.array([[1.0]], dtype=np.float32), outright=True)
+    assert not model.mere([], np.empty((0, 1), dtype=np.float32), outright=False)
+
+
+def test_what_is_said_counts_beside_the_vector() -> None:
+    model = MentionModel(np.array([1.0], dtype=np.float32), {"tell me": -3.0, "a note": 1.0, "note to": 1.0}, 0.0, 0.0)
+    vectors = np.array([[0.5]], dtype=np.float32)
+    assert model.mere(["Write a note to Alex Morgan."], vectors, outright=False)
+    assert not model.mere(["Tell me about Alex Morgan."], vectors, outright=False)
+    # -3 / sqrt(3) + 2 / sqrt(3) + 0.5 is below 0 by 0.08.
+    assert not model.mere(["Tell me how a note to Alex Morgan ends."], vectors, outright=False)
+
+
+def test_wordings_are_runs_of_words_and_signs() -> None:
+    assert wordings("Who is it?") == {"who", "is", "it", "?", "who is", "is it", "it ?", "who is it", "is it ?"}
+    assert wordings("") == set()
 
 
 def test_prompts_are_told_apart_and_the_same_every_time() -> None:
     prompts = mention_prompts()
     assert prompts == mention_prompts()
-    assert min(map(len, (prompts.mentioned, prompts.outright, prompts.asked))) > 100
-    assert not set(prompts.mentioned) & {*prompts.outright, *prompts.asked}
-    assert all(PLACEHOLDER in text for text in (*prompts.mentioned, *prompts.outright, *prompts.asked))
+    assert min(Counter(prompt.told for prompt in prompts).values()) > 500
+    assert len({prompt.text for prompt in prompts}) == len(prompts)
+    assert all(PLACEHOLDER in prompt.text for prompt in prompts)
