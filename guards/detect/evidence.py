@@ -10,7 +10,7 @@ import numpy as np
 
 from guards.detect.lexical import alias_keys
 from guards.detect.values import Values
-from guards.detect.words import Words, rarity
+from guards.detect.words import Words, rarity, script
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -68,6 +68,8 @@ class _OwnWords:
     """What the forget texts of a scope say: all words, the names that are not its own, with their rarity, and dates."""
 
     vocabulary: frozenset[str]
+    scripts: frozenset[str]
+    """What it is written in, and digits: a name in another script may be the same."""
     known: Mapping[str, float]
     dates: frozenset[dt.date]
     years: frozenset[int]
@@ -75,8 +77,10 @@ class _OwnWords:
     @classmethod
     def of(cls, forget: Sequence[str], named: frozenset[str]) -> _OwnWords:
         texts = [WindowText.of(text) for text in forget]
+        vocabulary = named.union(*(text.words for text in texts))
         return cls(
-            named.union(*(text.words for text in texts)),
+            vocabulary,
+            frozenset(script(word[0]) for word in vocabulary) | {script("1")},
             {
                 word: weight
                 for text in texts
@@ -151,7 +155,15 @@ class ScopeEvidence:
         """What a window's words say, from "part_of_name" to "contradiction", in the order of `FEATURES`."""
         part = max((_share(name, text) for name in self._names if not text.words.isdisjoint(name)), default=0.0)
         known = min(_KNOWN, sum(self._own.known[word] for word in self.known_names(text)))
-        foreign = max((weight for word, weight in text.names.items() if word not in self._own.vocabulary), default=0.0)
+        own = self._own
+        foreign = max(
+            (
+                weight
+                for word, weight in text.names.items()
+                if word not in own.vocabulary and script(word[0]) in own.scripts
+            ),
+            default=0.0,
+        )
         return part, known, foreign, *self._agreement(text.values)
 
     def known_names(self, text: WindowText) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import re
+import unicodedata
 from typing import TYPE_CHECKING
 
 import wordfreq
@@ -93,6 +94,12 @@ def rarity(word: str) -> float:
     else:
         common = max(wordfreq.zipf_frequency(word, language, wordlist=size) for language, size in LISTS)
     return min(1.0, max(0.0, 1.0 - common / _COMMON_ZIPF))
+
+
+@functools.lru_cache(maxsize=4_096)
+def script(character: str) -> str:
+    """The writing system of a letter, as Unicode names it: LATIN, CYRILLIC, CJK, …; DIGIT of a digit."""
+    return unicodedata.name(character, "").partition(" ")[0]
 
 
 @functools.lru_cache(maxsize=65_536)
