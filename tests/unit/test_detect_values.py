@@ -83,3 +83,8 @@ def _worded(item: str, text: str) -> tuple[float, ...]:
     outliers = OutlierModel(np.zeros(1, np.float32), one, 1.0, 1.0)
     evidence = ScopeEvidence((), Items((item,), one), Items((), np.empty((0, 1), np.float32)), outliers)
     return evidence.wording(WindowText.of(text))
+
+
+@pytest.mark.parametrize("asked", ["Кто приехал в Кельмонд?", "谁来到了奎尔蒙德"])
+def test_a_name_in_another_script_may_be_the_scopes_own(asked: str) -> None:
+    assert dict(zip(FEATURES[3:8], _worded("Livia lived in Quelmond.", asked), strict=True))["foreign_name"] == 0.0
