@@ -80,7 +80,7 @@ class _OwnWords:
         vocabulary = named.union(*(text.words for text in texts))
         return cls(
             vocabulary,
-            frozenset(script(word[0]) for word in vocabulary) | {script("1")},
+            frozenset(map(script, "".join(vocabulary) + "1")),
             {
                 word: weight
                 for text in texts
@@ -160,7 +160,7 @@ class ScopeEvidence:
             (
                 weight
                 for word, weight in text.names.items()
-                if word not in own.vocabulary and script(word[0]) in own.scripts
+                if word not in own.vocabulary and own.scripts.issuperset(map(script, word))
             ),
             default=0.0,
         )
