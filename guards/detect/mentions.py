@@ -32,6 +32,8 @@ _WORDS = re.compile(r"\w+|[^\w\s]")
 _WORDING = 3
 # Of a longer text the first sentence, the last, and one that names: what is to be done, and to what.
 _SHORT = 4
+# Bytes of a text in short that an encoder surely reads to its end; what asks might stand behind.
+_LONGEST = 700
 # Requests named in one text up to which it is looked at whether the text asks about them.
 _MOST_REQUESTS = 16
 # Sentences that name, in a text that is merely to be worked on. With more it is about the name.
@@ -142,7 +144,10 @@ def gists(text: str, names: Sequence[tuple[int, int]]) -> list[str]:
         told = [sorted({found[0], one, found[-1]}, key=lambda window: window.start) for one in named]
     if len(found) > 1:
         told += [[one] for one in named if "?" in text[one.start : one.end]]
-    return list(dict.fromkeys(" ".join(_masked(text, window, names) for window in windows) for windows in told))
+    if any(sum(window.end - window.start for window in windows) > _LONGEST for windows in told):
+        return []
+    short = dict.fromkeys(" ".join(_masked(text, window, names) for window in windows) for windows in told)
+    return list(short) if all(len(gist.encode("utf-8", "surrogatepass")) <= _LONGEST for gist in short) else []
 
 
 def _is_question(said: str) -> bool:

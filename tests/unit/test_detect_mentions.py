@@ -80,6 +80,12 @@ def test_a_text_to_be_completed_may_ask(end: str) -> None:
     assert gists(text, places(text)) == []
 
 
+@pytest.mark.parametrize("filler", ["and then the bus came ", "后来公共汽车来了"])
+def test_what_is_too_long_to_be_read_to_its_end_may_ask(filler: str) -> None:
+    text = f"Write to {NAME} that I am late " + 60 * filler + "and say where the letter's reader was born"
+    assert gists(text, places(text)) == []
+
+
 def test_a_text_that_names_all_the_time_is_about_the_name() -> None:
     text = f"{NAME} came. " * 20
     assert gists(text, places(text)) == []
