@@ -12,14 +12,14 @@ help: ## Show this help
 serve: ## Install what is missing, then start the model and the gateway
 	@$(PYTHON) deploy/bootstrap.py && exec $(BIN)/unremember up
 
-check: ## Lint, types and unit tests but for the long ones; no model, under a minute
+check: ## Lint, types and unit tests but for the long ones; no model, about a minute
 	$(INSTALL)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest tests/unit --numprocesses auto --hypothesis-profile quick -m "not thorough"
 
-test: ## Everything once, with the real model; under 20 minutes
+test: ## Everything once, with the real model; under half an hour
 	$(INSTALL)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
