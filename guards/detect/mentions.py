@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 import re
 from collections import defaultdict
@@ -111,14 +112,13 @@ def _told(text: str, matches: Sequence[Match]) -> dict[str, tuple[list[str], boo
 
 def asks_outright(text: str, names: Sequence[tuple[int, int]]) -> bool:
     """Whether a name stands, in its own right, in a question that does not beg for something to be done."""
-    for sentence in sentences(text):
+    for sentence, within in _naming(text, names):
         said = text[sentence.start : sentence.end]
         if not _is_question(said):
             continue
         quoted = [(sentence.start + found.start(), sentence.start + found.end()) for found in _QUOTED.finditer(said)]
-        for start, end in names:
-            within = sentence.start <= start < sentence.end
-            if within and not any(first < start and end < last for first, last in quoted):
+        for start, end in within:
+            if sentence.start <= start and not any(first < start and end < last for first, last in quoted):
                 return True
     return False
 
@@ -132,12 +132,14 @@ def gists(text: str, names: Sequence[tuple[int, int]]) -> list[str]:
     Each question that names stands by itself besides: in another text it might go under.
     """
     found = sentences(text)
-    named = [one for one in found if any(start < one.end and one.start < end for start, end in names)]
-    asked = [quoted.span() for quoted in _QUOTED.finditer(text) if _is_question(quoted.group())]
-    if any(first <= start and end <= last for first, last in asked for start, end in names):
-        return []
+    named = [sentence for sentence, _ in _naming(text, names, found)]
     if not named or len(named) > _MOST_NAMED or _UNFINISHED.search(text.rstrip()):
         return []
+    starts = sorted(names)
+    for quoted in _QUOTED.finditer(text):
+        place = bisect.bisect_left(starts, (quoted.start(), 0))
+        if place < len(starts) and starts[place][1] <= quoted.end() and _is_question(quoted.group()):
+            return []
     if len(found) <= _SHORT:
         told = [[Window(0, len(text))]]
     else:
@@ -148,6 +150,21 @@ def gists(text: str, names: Sequence[tuple[int, int]]) -> list[str]:
         return []
     short = dict.fromkeys(" ".join(_masked(text, window, names) for window in windows) for windows in told)
     return list(short) if all(len(gist.encode("utf-8", "surrogatepass")) <= _LONGEST for gist in short) else []
+
+
+def _naming(
+    text: str, names: Sequence[tuple[int, int]], found: Sequence[Window] | None = None
+) -> list[tuple[Window, list[tuple[int, int]]]]:
+    """The sentences that names stand in, each with its names; ``found`` are the text's, where they are known."""
+    found = sentences(text) if found is None else found
+    starts = [sentence.start for sentence in found]
+    within: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+    for start, end in names:
+        # Initials may be taken for the ends of sentences, and a name then stands in several.
+        for place in range(max(0, bisect.bisect_right(starts, start) - 1), bisect.bisect_left(starts, end)):
+            if start < found[place].end:
+                within[place].append((start, end))
+    return [(found[place], within[place]) for place in sorted(within)]
 
 
 def _is_question(said: str) -> bool:

@@ -66,7 +66,9 @@ def test_a_question_in_quotation_marks_may_be_what_is_asked() -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("filler", ["«", "“", "„", '"', "'", "`", "_", ": ", "? ", " ", "„ “", "x."])
+@pytest.mark.parametrize(
+    "filler", ["«", "“", "„", '"', "'", "`", "_", ": ", "? ", " ", "„ “", "x.", f"{NAME}. ", f"{NAME}? ", f'"{NAME}?" ']
+)
 def test_reading_takes_no_longer_than_the_text_is_long(filler: str) -> None:
     # Quadratic work would take minutes here.
     text = f"Who is {NAME}" + filler * 200_000 + "x"
