@@ -43,7 +43,9 @@ _Reached = dict[str, list[int]]
 
 
 class Reader:
-    """Only asking segments can be detected in, so only they are read: supplied text never triggers an intervention by
+    """Reads requests for the scopes applied. Lives on the event loop's thread.
+
+    Only asking segments can be detected in, so only they are read: supplied text never triggers an intervention by
     itself, and reading it would cost encoder time for nothing. A later stage that needs supplied text (what a client
     itself stated) adds its own reading. What looks encoded is read decoded besides, and whatever is found there is
     told as the segment's own characters.
