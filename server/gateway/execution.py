@@ -12,8 +12,7 @@ from server.gateway.delivery import Delivery
 from server.gateway.progress import clock
 from server.gateway.relay import relay
 from server.upstream.call import Call
-from server.upstream.client import UpstreamRefused
-from server.upstream.pool import no_upstream
+from server.upstream.client import UpstreamError, UpstreamRefused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,7 +116,7 @@ class Execution:
                 changed = Call(self._pool, upstream, endpoint.path, write(request))
                 response = await changed.response()
                 if response.status >= 400:
-                    raise no_upstream()
+                    raise UpstreamError(f"it refuses the changed request (status {response.status})")
             progress.ready = True
             progress.outcome = "intervened"
             usage = endpoint.usage(body, request, tokenized.counts, tokenized.room)
@@ -125,7 +124,7 @@ class Execution:
         except UpstreamRefused:
             # What it refuses is the client's own fault, or ours. Only the client's is the client's to see.
             if not await self._pass_error(judged, upstream):
-                raise no_upstream() from None
+                raise
         finally:
             counting.cancel()
             if changed is not None:

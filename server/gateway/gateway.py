@@ -110,7 +110,8 @@ class Gateway:
             except ApiError as error:
                 progress.outcome = outcome_of(error)
                 await exchange.refuse(error, endpoint.error(error))
-            except UpstreamError:
+            except UpstreamError as error:
+                log.warning("request %s: its upstream failed: %s", exchange.id, error)
                 progress.outcome = "upstream_failed"
                 # An answer that has begun can only be cut: returning now makes the server do it.
                 if not exchange.started:

@@ -83,11 +83,12 @@ class UpstreamClient:
         try:
             try:
                 return await self._session.post(url, data=body, allow_redirects=False)
-            except aiohttp.ClientConnectorError:
+            except (aiohttp.ClientConnectorError, aiohttp.SocketTimeoutError):
                 raise
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError):
-                # A pooled connection that the upstream dropped meanwhile, as it may have all others of the
-                # pool: a new one tells whether the upstream is lost. No byte of an answer came.
+            except (aiohttp.ClientConnectionError, ConnectionResetError):
+                # No byte of an answer came, and it need not be the upstream's fault: it drops idle connections, all
+                # of the pool perhaps; and where this process was kept from running, its timer for connecting ends
+                # before it sees that it is connected. A new connection tells.
                 return await self._unpooled.post(url, data=body, allow_redirects=False)
         except TimeoutError as error:  # also aiohttp's; the upstream may only be slow
             raise UpstreamError(type(error).__name__) from error

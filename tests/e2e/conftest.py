@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -18,18 +19,29 @@ import psutil
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 START_TIMEOUT = 900.0
 MODEL = "smollm2"
 ENGINE_KEY = "engine-key-of-the-test"
 SHARED_KEY = "shared-key-of-the-test"
+_COMPLAINT = re.compile(r"WARNING|ERROR|CRITICAL|\" [45]\d\d")
 
 
 def free_port() -> int:
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With a failure goes what the system last complained of: the answer that a client gets says little."""
+    report = yield
+    system = getattr(item, "funcargs", {}).get("system")
+    if report.failed and system is not None:
+        report.sections.append(("complaints of the system", system.complaints()))
+    return report
 
 
 @dataclass(frozen=True)
@@ -77,6 +89,15 @@ class System:
             finally:
                 withdrawn = admin.delete(f"/forget-requests/{created.json()['id']}")
             assert withdrawn.status_code in {200, 204}, withdrawn.text
+
+    def complaints(self, lines: int = 20) -> str:
+        """The last warnings and errors in its logs, and what vLLM answered with an error."""
+        found: list[str] = []
+        for log in ("gateway", "engine"):
+            file = self.data_dir / "logs" / f"{log}.log"
+            text = file.read_text(errors="replace") if file.exists() else ""
+            found += [line[:300] for line in text.splitlines() if _COMPLAINT.search(line)][-lines:]
+        return "\n".join(found)
 
     def engine(self) -> httpx.Client:
         """Speaks to vLLM itself, around the gateway."""

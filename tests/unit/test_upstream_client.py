@@ -3,11 +3,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from yarl import URL
 
+from server.upstream import client as client_module
 from server.upstream.client import UpstreamClient, UpstreamError, UpstreamLost
 
 if TYPE_CHECKING:
@@ -101,6 +103,21 @@ async def test_connections_that_the_upstream_dropped_meanwhile_lose_no_request(
         assert await asyncio.gather(*pooled) == [b"{}"] * 6
         assert [await client.post(url, b"{}") for _ in range(6)] == [b"{}"] * 6
     assert upstream.answered == 12
+
+
+async def test_a_process_that_was_kept_from_running_does_not_hold_it_against_the_upstream(
+    forgetful: tuple[Forgetful, URL], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream, url = forgetful
+    upstream.together.set()
+    monkeypatch.setattr(client_module, "_CONNECT_TIMEOUT", 0.2)
+    for steps in range(8):
+        async with UpstreamClient(api_key=None, timeout=5, connections=8) as client:
+            asking = asyncio.create_task(client.post(url, b"{}"))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            time.sleep(0.3)  # noqa: ASYNC251 - it is the loop that must stand still
+            assert await asking == b"{}"
 
 
 async def test_an_upstream_that_drops_new_connections_too_is_lost(forgetful: tuple[Forgetful, URL]) -> None:
