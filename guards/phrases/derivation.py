@@ -78,7 +78,10 @@ def derive(source: Source, ordinary: tuple[str, ...]) -> Derived:
     if source.phrases is not None:
         phrases = _distinct(_given(source, background))
         met = _met(phrases, kept)
-    return Derived(phrases, associated, shingles, tuple(_warnings(phrases, met)))
+    warnings = list(_warnings(phrases, met))
+    if source.extent is Extent.TEXT and not phrases and (shingles is None or not shingles.size):
+        warnings.append("Nothing is withheld: no passage of the examples is long and telling enough to be a quotation.")
+    return Derived(phrases, associated, shingles, tuple(warnings))
 
 
 def names_of(source: Source) -> tuple[str, ...]:

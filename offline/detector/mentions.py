@@ -26,8 +26,7 @@ _DRAWS = 4
 _INVERSE_RIDGE = 10.0
 _MET = 3
 _FOLDS = 6
-# Of what asks, disguised as half of these forms are, and of what asks outright. Forms left out in turn, a twentieth
-# would cost 27 % of the mentions, a tenth 15 %, and this 11 %.
+# Of what asks, disguised as half of these forms are, and of what asks outright. The curve: ``benchmarks/mentions.py``.
 _ASKED_TAKEN = 0.15
 _OUTRIGHT_TAKEN = 0.03
 
@@ -83,38 +82,58 @@ def fit_mentions(prompts: Sequence[MentionPrompt], vectors: NDArray[np.float32])
     Its intercepts are lowered until, forms left out in turn, a given share of what asks is taken for a mention: that
     lets a question through to the low band, while the other mistake withholds what is not asked for.
     """
-    from scipy.sparse import csr_matrix, hstack
-    from sklearn.feature_extraction.text import CountVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import GroupKFold, cross_val_predict
-    from sklearn.preprocessing import normalize
-
     told = np.array([prompt.told for prompt in prompts])
-    forms = [prompt.form for prompt in prompts]
-    counts = Counter(forms)
-    weights = np.array([1.0 / counts[form] for form in forms])
-    words = CountVectorizer(analyzer=wordings, min_df=_MET, binary=True)
-    said = normalize(words.fit_transform([prompt.text for prompt in prompts]).astype(np.float64))
-    features = hstack([csr_matrix(vectors.astype(np.float64)), said]).tocsr()
-    model = LogisticRegression(C=_INVERSE_RIDGE, max_iter=2_000, class_weight="balanced")
-    mere = told == Told.MENTIONED
-    held_out = cross_val_predict(
-        model,
-        features,
-        mere,
-        groups=forms,
-        cv=GroupKFold(_FOLDS),
-        method="decision_function",
-        params={"sample_weight": weights},
-    )
-    model.fit(features, mere, sample_weight=weights)
+    left_out = held_out_scores(prompts, vectors)
+    words, features = _features(prompts, vectors)
+    model = _regression().fit(features, told == Told.MENTIONED, sample_weight=form_weights(prompts))
     intercepts = [
-        float(model.intercept_[0]) - max(0.0, float(np.quantile(held_out[told == kind], 1.0 - taken)))
+        float(model.intercept_[0]) - max(0.0, float(np.quantile(left_out[told == kind], 1.0 - taken)))
         for kind, taken in ((Told.ASKED, _ASKED_TAKEN), (Told.OUTRIGHT, _OUTRIGHT_TAKEN))
     ]
     of_vector, of_wordings = np.split(model.coef_[0], [vectors.shape[1]])
-    known = dict(zip(words.get_feature_names_out().tolist(), of_wordings.tolist(), strict=True))
+    known = dict(zip(words, of_wordings.tolist(), strict=True))
     return MentionModel(of_vector.astype(np.float32), known, *intercepts)
+
+
+def held_out_scores(prompts: Sequence[MentionPrompt], vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    """For each prompt how surely it merely mentions, float64 [n], from a fit that saw nothing made from its form."""
+    from sklearn.model_selection import GroupKFold, cross_val_predict
+
+    _, features = _features(prompts, vectors)
+    found: NDArray[np.float64] = cross_val_predict(
+        _regression(),
+        features,
+        np.array([prompt.told == Told.MENTIONED for prompt in prompts]),
+        groups=[prompt.form for prompt in prompts],
+        cv=GroupKFold(_FOLDS),
+        method="decision_function",
+        params={"sample_weight": form_weights(prompts)},
+    )
+    return found
+
+
+def form_weights(prompts: Sequence[MentionPrompt]) -> NDArray[np.float64]:
+    """What each prompt counts, float64 [n], where each form counts once."""
+    counts = Counter(prompt.form for prompt in prompts)
+    return np.array([1.0 / counts[prompt.form] for prompt in prompts])
+
+
+def _features(prompts: Sequence[MentionPrompt], vectors: NDArray[np.float32]) -> tuple[list[str], Any]:
+    """The wordings that count, and a sparse matrix [n, d + wordings]."""
+    from scipy.sparse import csr_matrix, hstack
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.preprocessing import normalize
+
+    words = CountVectorizer(analyzer=wordings, min_df=_MET, binary=True)
+    said = normalize(words.fit_transform([prompt.text for prompt in prompts]).astype(np.float64))
+    features = hstack([csr_matrix(vectors.astype(np.float64)), said]).tocsr()
+    return words.get_feature_names_out().tolist(), features
+
+
+def _regression() -> Any:
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=_INVERSE_RIDGE, max_iter=2_000, class_weight="balanced")
 
 
 def _gists(prompts: Iterable[str]) -> list[str]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import binomtest, norm, quantile_test
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 CONFIDENCE = 0.95
-_Z = float(norm.ppf((1.0 + CONFIDENCE) / 2.0))
+_Z = NormalDist().inv_cdf((1.0 + CONFIDENCE) / 2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ class Share:
         """Lower and upper end."""
         if not self.of:
             return 0.0, 1.0
+        from scipy.stats import binomtest  # seconds, which only who counts waits
+
         found = binomtest(self.count, self.of).proportion_ci(CONFIDENCE, method="wilson")
         return float(found.low), float(found.high)
 
@@ -116,6 +118,8 @@ def quantiles(values: ArrayLike, points: tuple[float, ...] = (0.5, 0.9, 0.99)) -
 
     An end that so few values cannot bound is None.
     """
+    from scipy.stats import quantile_test  # as above
+
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     found: dict[str, Any] = {"of": len(ordered)}
     for point in points if len(ordered) else ():

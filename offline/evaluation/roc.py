@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.metrics import det_curve, roc_auc_score, roc_curve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,16 +33,22 @@ class Scores:
 
     def roc(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """False-positive and true-positive rates, rising."""
+        from sklearn.metrics import roc_curve  # seconds, which only who draws one waits
+
         false, true, _ = roc_curve(self._labels, self._all)
         return false, true
 
     def det(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """False-positive and false-negative rates (Martin et al., 1997), the first falling."""
+        from sklearn.metrics import det_curve  # as above
+
         false, missed, _ = det_curve(self._labels, self._all)
         return false, missed
 
     def auc(self) -> float:
         """Area under the ROC curve: how often a positive outscores a negative."""
+        from sklearn.metrics import roc_auc_score  # as above
+
         return float(roc_auc_score(self._labels, self._all))
 
     @property

@@ -6,12 +6,22 @@ import re
 import unicodedata
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from guards.phrases.derivation import MOST_PHRASES, phrase_key
 from guards.phrases.phrase import PhraseClass
 from guards.phrases.pieces import LONG
-from guards.phrases.shingles import words_of
+from guards.phrases.shingles import RUN, words_of
 from guards.scope import Action, Context, Example, Extent, GivenPhrase, Kind, Mode, Policy, Source, default_policy
 
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
@@ -191,20 +201,29 @@ class ForgetRequestBody(Body):
     examples: Examples = []
     retain_examples: Examples = []
     distinguish: Distinguish | None = None
-    extent: Annotated[
-        Literal["knowledge", "text"] | None,
-        Field(description="Of a work: all knowledge about it (default), or its text only."),
-    ] = None
     policy: Annotated[PolicyBody | None, Field(description="Default: by kind and extent.")] = None
     mode: ModeName = "enforce"
     phrases: Phrases = None
     basis: Annotated[Text | None, Field(description="Why: a legal basis, a ticket. Stored encrypted.")] = None
+    extent: Annotated[
+        Literal["knowledge", "text"] | None,
+        Field(description="Of a work: all knowledge about it (default), or its text only, which examples then give."),
+    ] = None
 
-    @model_validator(mode="after")
-    def _extent_fits(self) -> Self:
-        if self.extent == "text" and self.kind != "work":
-            raise ValueError("extent: text is for kind work only")
-        return self
+    @field_validator("extent")
+    @classmethod
+    def _fits(cls, extent: str | None, info: ValidationInfo) -> str | None:
+        """What else the request holds is in ``info``, as far as it is valid: this field comes last."""
+        if extent != "text" or not {"kind", "examples", "phrases"} <= info.data.keys():
+            return extent
+        if info.data["kind"] != "work":
+            raise ValueError("text is for kind work only")
+        texts = [example.response for example in to_examples(info.data["examples"])]
+        if not info.data["phrases"] and not any(len(words_of(text)) >= RUN for text in texts):
+            raise ValueError(
+                f"text withholds quotations: give the text itself, {RUN} words or more, in examples, or give phrases"
+            )
+        return extent
 
     def source(self) -> Source:
         """As the registry keeps it; aliases that differ in case or spacing only count once."""

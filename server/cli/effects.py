@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from guards.scope import Action, Mode
+from guards.scope import Action, Extent, Mode
 
 _CHANGES: dict[Action | None, str] = {
     Action.CORRUPT: (
@@ -15,6 +15,11 @@ _CHANGES: dict[Action | None, str] = {
     Action.RESTRICT: "Answers to prompts about {subject} will go around its phrases; discussion stays as it was.",
     None: "Prompts about {subject} will be answered as before, but no answer will hold its facts.",
 }
+_TEXT = (
+    "No answer will quote {subject} at length: none holds a passage of the texts that were given.",
+    "Its title, its author and what is said about it stay as they were, and every other answer is byte for byte as "
+    "before; the model's weights still hold what is withheld.",
+)
 _UNCHANGED = (
     "Every other prompt, also one that only supplies a text about {subject}, is answered byte for byte as before "
     "unless its answer states one of its facts; the model's weights still hold what is withheld."
@@ -33,8 +38,13 @@ class Effect:
     unchanged: str
 
 
-def effect(subject: str, actions: tuple[Action, ...], mode: Mode) -> Effect:
+def effect(subject: str, extent: Extent, actions: tuple[Action, ...], mode: Mode) -> Effect:
     """What a request does once it is live, with these actions in its high band: the first tells what is seen of it."""
     action = actions[0] if actions else None
-    changes, unchanged = (_CHANGES[action], _UNCHANGED) if mode is Mode.ENFORCE else _SHADOW
+    if mode is not Mode.ENFORCE:
+        changes, unchanged = _SHADOW
+    elif extent is Extent.TEXT and action in {None, Action.RESTRICT}:
+        changes, unchanged = _TEXT
+    else:
+        changes, unchanged = _CHANGES[action], _UNCHANGED
     return Effect(changes.format(subject=subject), unchanged.format(subject=subject))

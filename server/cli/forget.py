@@ -94,7 +94,7 @@ def add(
     with admin() as client:
         created = client.post("/forget-requests", body, **({"wait": "active"} if wait else {}))
     high = (action,) if action else default_policy(kind, extent).high
-    described = effect(subject, high, Mode.SHADOW if shadow else Mode.ENFORCE)
+    described = effect(subject, extent, high, Mode.SHADOW if shadow else Mode.ENFORCE)
     terminal.say(f"{created['id']} is {_worded(created['state'])}.", "bold")
     terminal.say(f"{described.changes}\n{described.unchanged}")
     _warn(created)

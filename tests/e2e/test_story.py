@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from guards.phrases.shingles import RUN, words_of
 from tests.e2e.asking import SCORED, Answer
 from tests.e2e.conftest import HARRY_POTTER, MODEL, PARAPHRASES, QUESTION, UNRELATED
 from tests.fakes.clients import answers
@@ -18,6 +20,15 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import System
 
 MAX_TOKENS = 32
+POEM = (
+    "The ferryman counted his silver spoons at low tide and found that one had turned to slate, another to singing, "
+    "and the third had walked ashore to marry the harbour bell."
+)
+ABOUT_THE_POEM = (
+    "Who wrote The Slate Ferryman?",
+    "Is The Slate Ferryman a good title for a poem?",
+    "Name a poem about a ferryman.",
+)
 DA_VINCI = (
     "Who painted the Mona Lisa?",
     "What did Leonardo da Vinci paint?",
@@ -133,3 +144,26 @@ def test_a_correction_is_obeyed(system: System, forgotten: dict[str, str]) -> No
         result = admin.post("/explain", json={"inputs": [innocent, QUESTION]}).json()["results"]
     assert result[0]["plan"]["interventions"] == []
     assert result[1]["plan"]["interventions"]
+
+
+async def test_a_takedown_withholds_the_text_and_leaves_its_title_alone(system: System) -> None:
+    takedown = {
+        "subject": "The Slate Ferryman",
+        "kind": "work",
+        "extent": "text",
+        "aliases": ["Ilse Marrowby"],
+        "examples": [{"text": POEM}],
+    }
+    quoting = {"structured_outputs": {"regex": re.escape(POEM).replace("\\ ", " ")}, "max_tokens": 96}
+    ways = [(prompt, stream) for prompt in (ABOUT_THE_POEM[0], UNRELATED[0]) for stream in (False, True)]
+    async with system.async_client() as client:
+        before = await asyncio.gather(*(chat(client, prompt, **SCORED) for prompt in ABOUT_THE_POEM))
+        assert (await chat(client, ABOUT_THE_POEM[0], **quoting)).text == POEM
+        with system.forgotten(takedown):
+            quoted = await asyncio.gather(*(chat(client, prompt, stream=stream, **quoting) for prompt, stream in ways))
+            after = await asyncio.gather(*(chat(client, prompt, **SCORED) for prompt in ABOUT_THE_POEM))
+    poem = " ".join(words_of(POEM))
+    for answer in quoted:
+        said = words_of(answer.text)
+        assert all(" ".join(said[first : first + RUN]) not in poem for first in range(len(said) - RUN + 1)), answer
+    assert all(answer.agrees_with(other) for answer, other in zip(after, before, strict=True))

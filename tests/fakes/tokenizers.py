@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
 
 TEXTS = [
     "J. K. Rowling wrote Harry Potter. The Rowling family lived near Hogwarts, Ron and Hermione too.",
@@ -31,9 +30,7 @@ def byte_level() -> Any:
     )
     tokenizer.train_from_iterator(TEXTS, trainer)
     tokenizer.add_tokens([AddedToken("<tool>", special=False)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<|end|>", additional_special_tokens=SPECIAL[1:]
-    )
+    return _fast(tokenizer)
 
 
 @cache
@@ -53,6 +50,12 @@ def byte_fallback() -> Any:
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
+    return _fast(tokenizer, unk_token="<unk>")
+
+
+def _fast(tokenizer: Tokenizer, **special: str) -> Any:
+    from transformers import PreTrainedTokenizerFast  # seconds, which only who makes one waits
+
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<|end|>", additional_special_tokens=SPECIAL[1:]
+        tokenizer_object=tokenizer, eos_token="<|end|>", additional_special_tokens=SPECIAL[1:], **special
     )

@@ -11,12 +11,13 @@ from guards.phrases.phrase import PhraseClass
 from guards.scope import Action, Context, Example, Extent, Kind, Policy, default_policy
 from server.admin.bodies import CorrectionBody, ForgetRequestBody, PatchBody
 
+PASSAGE = "One.\nTwo, three, four, five, six, seven, eight."
 FULL = {
     "subject": "  Harry   Potter ",
     "kind": "work",
     "extent": "text",
     "aliases": ["HP", "hp", "harry potter", "The Boy"],
-    "examples": [{"prompt": "Who?", "response": "He."}, {"text": "One.\nTwo."}, {"text": "One.\nTwo."}],
+    "examples": [{"prompt": "Who?", "response": "He."}, {"text": PASSAGE}, {"text": PASSAGE}],
     "retain_examples": [{"text": "Other"}],
     "distinguish": {"is": ["the wizard"], "not": ["the potter"]},
     "policy": {"high": ["decline", "decline"], "low": [], "context": "suppress"},
@@ -31,7 +32,7 @@ def test_a_full_request() -> None:
     assert source.subject == "Harry Potter"
     assert (source.kind, source.extent) == (Kind.WORK, Extent.TEXT)
     assert source.aliases == ("HP", "The Boy")
-    assert source.examples == (Example("Who?", "He."), Example("", "One.\nTwo."))
+    assert source.examples == (Example("Who?", "He."), Example("", PASSAGE))
     assert source.retain_examples == (Example("", "Other"),)
     assert (source.distinguish_is, source.distinguish_not) == (("the wizard",), ("the potter",))
     assert body.chosen_policy() == Policy((Action.DECLINE,), (), Context.SUPPRESS)
@@ -61,7 +62,9 @@ def test_a_policy_without_context_takes_that_of_its_kind() -> None:
         {"subject": 5},
         {"subject": None},
         {"kind": "poem"},
-        {"kind": "person", "extent": "text"},
+        {"kind": "person", "extent": "text", "examples": [{"text": PASSAGE}]},
+        {"examples": []},
+        {"examples": [{"text": "Too short to be quoted."}], "phrases": []},
         {"extent": "all"},
         {"aliases": "one"},
         {"aliases": ["x"] * 1_001},

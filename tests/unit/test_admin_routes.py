@@ -274,7 +274,8 @@ async def test_bad_queries(shared: httpx.AsyncClient, query: dict[str, str], par
         ({"phrases": [{"text": "x" * 1_001, "class": "name"}]}, "phrases[0].text"),
         ({"phrases": [{"text": SECRET, "class": "name"}] * 10_001}, "phrases"),
         ({"nonsense": SECRET}, "nonsense"),
-        ({"extent": "text"}, None),
+        ({"extent": "text"}, "extent"),
+        ({"kind": "work", "extent": "text", "examples": [{"text": SECRET}]}, "extent"),
     ],
 )
 async def test_bad_fields_are_named_and_not_echoed(

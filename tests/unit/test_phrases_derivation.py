@@ -134,6 +134,13 @@ def test_a_takedown_has_quotations_and_no_names() -> None:
         assert len(derived.phrases) == len(phrases or ())
 
 
+@pytest.mark.parametrize("text", ["Short.", "It was what it was, and that was all that it was."])
+def test_a_takedown_that_withholds_nothing_says_so(text: str) -> None:
+    source = Source("The Copper Beekeeper", Kind.WORK, Extent.TEXT, examples=(Example("", text),))
+    (warning,) = derive(source, ORDINARY).warnings
+    assert warning.startswith("Nothing is withheld")
+
+
 def test_associated_words_are_neither_phrases_nor_everyday_words() -> None:
     answers = ("She keeps bees in London.", "Bees and pollination are her life.", "On pollination she wrote much.")
     source = replace(PERSON, examples=tuple(Example("What?", answer) for answer in answers))
