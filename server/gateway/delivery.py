@@ -207,15 +207,25 @@ class Delivery:
         other: Answer | None = None
         while met is not None:
             self._meet(met)
-            if not self._may_try(choice):
+            again = await self._again(alone, upstream) if self._may_try(choice) else None
+            if again is None:
                 kept = met.hit.start if met.channel == TEXT else sys.maxsize if met.channel == STOP else 0
                 if other is None:
                     return answer.cut(choice, kept)
                 return answer.replace(choice, other.cut(0, kept))
-            request = await self._restricted(endpoint, alone, alone, 0, upstream)
-            other = endpoint.answer(await self._pool.client.post(upstream.route(endpoint.path), write(request)))
+            other = again
             met = (await self._judged(other, choice)).get(0)
         return answer if other is None else answer.replace(choice, other)
+
+    async def _again(self, alone: Body, upstream: Upstream) -> Answer | None:
+        """Another answer to the same, restricted. None if the upstream refuses: a client may not see what was asked."""
+        request = await self._restricted(self._endpoint, alone, alone, 0, upstream)
+        try:
+            return self._endpoint.answer(
+                await self._pool.client.post(upstream.route(self._endpoint.path), write(request))
+            )
+        except UpstreamRefused:
+            return None
 
     async def _judged(self, answer: Answer, of: int | None = None) -> dict[int, Met]:
         """The first phrase that each choice meets, by choice. ``of``: the choice that a single one stands for."""

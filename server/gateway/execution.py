@@ -144,7 +144,7 @@ class Execution:
                 name for found in plan.interventions if found.action is Action.RESTRICT for name in found.request_ids
             ]
             request = interventions.restrict(request, *judged.watch.restrictions(request_ids))
-            request, _ = endpoint.with_spare(request, _SPARE)
+        request, _ = endpoint.with_spare(request, _SPARE)
         if endpoint.max_output(body) is None:
             request = await self._bounded(endpoint, request, await counting, upstream)
         self._telemetry.stage("intervene", clock() - began)
