@@ -9,7 +9,7 @@ from guards.plan import Role, Segment
 from server.api import fields as f
 from server.api import sampling
 from server.api.chunks import CHAT, Choices, Chunks
-from server.api.endpoint import MOST_ALTERNATIVES, NO_TEXTS, Endpoint, Limits, check_length
+from server.api.endpoint import NO_TEXTS, Endpoint, Limits, at_least, check_length, with_more
 from server.api.fields import FieldRules
 from server.api.reading import (
     Parts,
@@ -85,6 +85,7 @@ _TEXT_PARTS: Final = {
 
 _SPOKEN_FIELDS: Final = ("reasoning", "reasoning_content", "refusal")
 _SUPPLYING_ROLES: Final = frozenset({"assistant", "developer", "function", "system", "tool"})
+_ROLES: Final = _SUPPLYING_ROLES | {"user"}
 
 
 class ChatCompletions(Endpoint):
@@ -151,6 +152,9 @@ class ChatCompletions(Endpoint):
             supplies = asked and message["role"] in _SUPPLYING_ROLES and not begun
             role = Role.SUPPLIES if supplies else Role.ASKS
             segments += self._read_message(message, ("messages", index), role)
+            if message["role"] not in _ROLES:
+                # vLLM takes any, and a template may print it: it could ask what the content does not.
+                segments.append(Segment(("messages", index, "role"), message["role"], Role.ASKS))
             segments.append(Segment(("messages", index, "name"), message.get("name") or "", context_role))
         segments += read_tools(body.get("tools"), ("tools",))
         segments += read_tools(body.get("functions"), ("functions",))
@@ -197,7 +201,9 @@ class ChatCompletions(Endpoint):
 
     def limit_output(self, body: Body, limit: int) -> Body:
         given = self.max_output(body)
-        return body if given is not None and given <= limit else body | {"max_completion_tokens": limit}
+        return (
+            body if given is not None and given <= limit else at_least(body, limit) | {"max_completion_tokens": limit}
+        )
 
     def stream(self, body: Body) -> AnswerStream:
         return Chunks(CHAT)
@@ -233,7 +239,7 @@ class ChatCompletions(Endpoint):
         wanted = body.get("top_logprobs")
         if not body.get("logprobs") or not wanted or wanted < 0:
             return body, None
-        return body | {"top_logprobs": min(int(wanted) + spare, MOST_ALTERNATIVES)}, int(wanted)
+        return body | {"top_logprobs": with_more(int(wanted), spare)}, int(wanted)
 
 
 _TOKENIZED: Final = (

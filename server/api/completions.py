@@ -9,7 +9,7 @@ from guards.plan import Role, Segment
 from server.api import fields as f
 from server.api import sampling
 from server.api.chunks import COMPLETION, Choices, Chunks
-from server.api.endpoint import MOST_ALTERNATIVES, NO_TEXTS, Endpoint, Limits, check_length
+from server.api.endpoint import NO_TEXTS, Endpoint, Limits, at_least, check_length, with_more
 from server.api.fields import FieldRules
 from server.errors import BadRequest
 
@@ -102,7 +102,7 @@ class Completions(Endpoint):
         return 16 if limit is None else int(limit)  # OpenAI's default, and vLLM's
 
     def limit_output(self, body: Body, limit: int) -> Body:
-        return body if (self.max_output(body) or 0) <= limit else body | {"max_tokens": limit}
+        return body if (self.max_output(body) or 0) <= limit else at_least(body, limit) | {"max_tokens": limit}
 
     def stream(self, body: Body) -> AnswerStream:
         return Chunks(COMPLETION)
@@ -129,7 +129,7 @@ class Completions(Endpoint):
         wanted = body.get("logprobs")
         if not wanted or wanted < 0:
             return body, None
-        return body | {"logprobs": min(int(wanted) + spare, MOST_ALTERNATIVES)}, int(wanted)
+        return body | {"logprobs": with_more(int(wanted), spare)}, int(wanted)
 
     def _prompt_of(self, body: Body, choice: int) -> str | list[int]:
         prompt = body["prompt"]

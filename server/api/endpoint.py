@@ -167,6 +167,10 @@ class Endpoint(Passage):
         """Strings that the client's own schema lists: they may be answered."""
         return [text for name in _SCHEMAS for text in enumerated_in(body.get(name))]
 
+    def alternatives(self, body: Body) -> int | None:
+        """How many alternatives to each token the client asked for, if any."""
+        return self.with_spare(body, 0)[1]
+
     def with_spare(self, body: Body, spare: int) -> tuple[Body, int | None]:
         """The body with ``spare`` more alternatives to each token, and how many of them the client asked for."""
         return body, None
@@ -176,6 +180,17 @@ def check_length(value: list[object], limit: int, name: str) -> None:
     """Raises BadRequest if the array is longer than the limit."""
     if len(value) > limit:
         raise BadRequest(f"`{name}` has {len(value)} items; at most {limit} are accepted.", param=name)
+
+
+def at_least(body: Body, limit: int) -> Body:
+    """The body, asking for no more tokens at least than the ``limit`` that it is about to get."""
+    least = body.get("min_tokens")
+    return body | {"min_tokens": limit} if least is not None and least > limit else body
+
+
+def with_more(wanted: int, spare: int) -> int:
+    """Alternatives to ask for where ``wanted`` are: never fewer, and valid only where those are."""
+    return max(wanted, min(wanted + spare, MOST_ALTERNATIVES))
 
 
 def constrains(value: object) -> bool:

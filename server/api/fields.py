@@ -51,6 +51,15 @@ def object_of(check: Check) -> Check:
     return lambda value: isinstance(value, dict) and all(map(check, value.values()))
 
 
+def one_of(*words: str) -> Type:
+    """For what a template may print although it is not read, so that nothing can be asked in it."""
+    return Type(f"one of {', '.join(words)}", lambda value: isinstance(value, str) and value in words)
+
+
+def _is_token(value: object) -> bool:
+    return isinstance(value, int | float) and is_integer(value) and value >= 0
+
+
 def _few(value: object) -> bool:
     return isinstance(value, list) and len(value) <= MOST_STOPS
 
@@ -76,7 +85,10 @@ STOPS = Type(f"an array of at most {MOST_STOPS} strings", lambda value: list_of(
 STOP_OR_STOPS = Type(
     f"a string or an array of at most {MOST_STOPS} strings", lambda value: is_string(value) or STOPS.check(value)
 )
-STOP_TOKENS = Type(f"an array of at most {MOST_STOPS} integers", lambda value: INTEGERS.check(value) and _few(value))
+STOP_TOKENS = Type(
+    f"an array of at most {MOST_STOPS} integers, none negative",
+    lambda value: _few(value) and list_of(_is_token)(value),
+)
 STRING_OR_LIST = Type("a string or an array", lambda value: isinstance(value, str | list))
 STRING_OR_OBJECT = Type("a string or an object", lambda value: isinstance(value, str | dict))
 NUMBERS_BY_NAME = Type("an object of numbers", object_of(is_number))

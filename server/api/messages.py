@@ -56,7 +56,7 @@ class Messages(Endpoint):
         extra = limits.extra_fields
         self.rules = FieldRules(ALLOWED, REFUSED, extra=extra)
         self._message_rules = FieldRules(
-            {"content": f.STRING_OR_LIST, "role": f.STRING},
+            {"content": f.STRING_OR_LIST, "role": f.one_of("assistant", "system", "user")},
             {"prompt_embeds": f.OPAQUE},
             extra=extra,
             prefix="messages.",
@@ -79,6 +79,11 @@ class Messages(Endpoint):
 
     def check(self, body: Body) -> None:
         self.rules.check(body)
+        if body.get("max_tokens") is None:
+            raise BadRequest("`max_tokens` must be given.", param="max_tokens")
+        budget = (body.get("thinking") or {}).get("budget_tokens")
+        if budget is not None and not f.is_integer(budget):
+            raise BadRequest("`thinking.budget_tokens` must be an integer.", param="thinking.budget_tokens")
         self.check_prompt(body)
 
     def error(self, error: ApiError) -> bytes:
@@ -209,7 +214,7 @@ class Messages(Endpoint):
         if given is not None and given <= limit:
             return body
         thinking = body.get("thinking") or {}
-        if thinking.get("type") == "enabled" and thinking.get("budget_tokens", 0) >= limit:
+        if thinking.get("type") == "enabled" and (thinking.get("budget_tokens") or 0) >= limit:
             # vLLM takes no budget that leaves nothing for an answer, and none under this.
             least = {"type": "enabled", "budget_tokens": limit - 1} if limit > _LEAST_BUDGET else {"type": "adaptive"}
             body = body | {"thinking": least}

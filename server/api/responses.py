@@ -8,13 +8,13 @@ from guards.act.decline import Form
 from guards.plan import Role, Segment
 from server.api import fields as f
 from server.api.endpoint import (
-    MOST_ALTERNATIVES,
     NO_TEXTS,
     Endpoint,
     Limits,
     check_length,
     constrains,
     enumerated_in,
+    with_more,
 )
 from server.api.fields import FieldRules
 from server.api.reading import Parts, check_template_kwargs, read_template_kwargs, read_tools, speaks
@@ -214,7 +214,7 @@ class Responses(Endpoint):
         wanted = body.get("top_logprobs")
         if _LOGPROBS not in (body.get("include") or ()) or not wanted or wanted < 0:
             return body, None
-        return body | {"top_logprobs": min(int(wanted) + spare, MOST_ALTERNATIVES)}, int(wanted)
+        return body | {"top_logprobs": with_more(int(wanted), spare)}, int(wanted)
 
 
 def _is_users(item: Body) -> bool:

@@ -85,7 +85,7 @@ ITEMS: Final = {
         "content": f.STRING_OR_LIST,
         "id": f.STRING,
         "phase": f.STRING,
-        "role": f.STRING,
+        "role": f.one_of("assistant", "developer", "system", "user"),
         "status": f.STRING,
         "type": f.STRING,
     },

@@ -29,7 +29,7 @@ _SCHEMAS: Final[Mapping[Type, Schema]] = {
     },
     f.STOPS: {"type": "array", "items": _STRING, "maxItems": f.MOST_STOPS},
     f.STOP_OR_STOPS: {"type": ["string", "array"], "items": _STRING, "maxItems": f.MOST_STOPS},
-    f.STOP_TOKENS: {"type": "array", "items": {"type": "integer"}, "maxItems": f.MOST_STOPS},
+    f.STOP_TOKENS: {"type": "array", "items": {"type": "integer", "minimum": 0}, "maxItems": f.MOST_STOPS},
     f.STRING: _STRING,
     f.STRINGS: {"type": "array", "items": _STRING},
     f.STRINGS_BY_NAME: {"type": "object", "additionalProperties": _STRING},

@@ -121,7 +121,14 @@ class Delivery:
         choices = endpoint.choices(self._sent) * len(endpoint.prompts(self._sent))
         await self._exchange.start(response.status, [(b"content-type", kind)])
         splitter = EventSplitter()
+        changed = self._usage is not None
         async for events in _events(response, splitter):
+            if changed and endpoint.stream(self._sent).read(events[0]).failed:
+                own = await self._own_failure(call.upstream)
+                if own is not None:
+                    await self._exchange.finish(own)
+                    return
+            changed = False
             await self._send(raw for event in events for raw in line.take(event))
             await self._judge_sentences(line)
             if len(line.cut) == choices:
@@ -136,6 +143,23 @@ class Delivery:
         last = line.take(splitter.rest()) if splitter.rest() else []
         await self._exchange.finish(join([self._corrected(raw) for raw in (*last, *line.finish())]))
         self._leave_alone([line.text(choice) for choice in range(choices)])
+
+    async def _own_failure(self, upstream: Upstream) -> bytes | None:
+        """The stream that the client's own request gets, if that fails too: vLLM looks at some fields only then."""
+        own = Call(self._pool, upstream, self._endpoint.path, write(self._client))
+        try:
+            response = await own.response()
+            if response.status >= 400:
+                return None
+            stream, splitter = self._endpoint.stream(self._client), EventSplitter()
+            told: list[bytes] = []
+            async for events in _events(response, splitter):
+                if not told and not stream.read(events[0]).failed:
+                    return None
+                told += events
+            return join(told) + splitter.rest() if told else None
+        finally:
+            own.close()
 
     async def _continue(self, line: Line, choice: int, upstream: Upstream, *, closes: bool) -> None:
         """Go on with a choice from what of it is out, restricted; or end it."""
@@ -270,10 +294,13 @@ class Delivery:
 
     async def _restricted(self, through: Endpoint, request: Body, alone: Body, tokens: int, upstream: Upstream) -> Body:
         phrases, associated = self._watch.restrictions(sorted(self._requests))
-        request = self._interventions.restrict(request, [*phrases, *self._literal], associated)
+        soft = associated if self._endpoint.alternatives(self._client) is None else ()
+        request = self._interventions.restrict(request, [*phrases, *self._literal], soft)
         if request.get("vllm_xargs") and tokens:
             grown = await self._interventions.tokenize(through, request, upstream)
             request = self._interventions.grown(request, grown.counts[0], self._client_salt)
+        if least := request.get("min_tokens"):
+            request = request | {"min_tokens": max(least - tokens, 0)}
         allowed = self._endpoint.max_output(alone)
         return request if allowed is None else through.limit_output(request, max(allowed - tokens, 1))
 
@@ -283,7 +310,8 @@ class Delivery:
     async def _recount(self, texts: Iterable[str], upstream: Upstream) -> None:
         """Count the tokens of what leaves: the upstream's own figure holds others too. Each text ends with one more."""
         usage = await self._counting(upstream)
-        usage.completion = sum([1 + await self._count(text, upstream) for text in texts])
+        most = self._endpoint.max_output(self._client) or sys.maxsize
+        usage.completion = sum([min(1 + await self._count(text, upstream), most) for text in texts])
 
     async def _counting(self, upstream: Upstream) -> Usage:
         if self._usage is None:

@@ -103,9 +103,13 @@ class Execution:
             changed = Call(self._pool, upstream, endpoint.path, write(request))
             tokenized = await counting
             # Shortened, a prompt might be admitted that is too long; the client must hear that it is.
-            fits = tokenized.fits(endpoint.max_output(body))
-            if not fits and await self._pass_error(judged, upstream):
+            if not tokenized.fits(endpoint.max_output(body)) and await self._pass_error(judged, upstream):
                 return
+            if (endpoint.max_output(body) or 0) > tokenized.room:
+                # As much as vLLM would have left of it beside the client's own prompt.
+                changed.close()
+                request = await self._bounded(endpoint, request, tokenized, upstream)
+                changed = Call(self._pool, upstream, endpoint.path, write(request))
             response = await changed.response()
             if response.status >= 400:
                 if await self._pass_error(judged, upstream):
@@ -143,7 +147,10 @@ class Execution:
             request_ids = [
                 name for found in plan.interventions if found.action is Action.RESTRICT for name in found.request_ids
             ]
-            request = interventions.restrict(request, *judged.watch.restrictions(request_ids))
+            phrases, associated = judged.watch.restrictions(request_ids)
+            # Beside the model's own figures for its alternatives a penalty would show.
+            soft = associated if endpoint.alternatives(body) is None else ()
+            request = interventions.restrict(request, phrases, soft)
         request, _ = endpoint.with_spare(request, _SPARE)
         if endpoint.max_output(body) is None:
             request = await self._bounded(endpoint, request, await counting, upstream)
@@ -151,7 +158,6 @@ class Execution:
         return request
 
     def _delivery(self, judged: Judged, sent: Body, usage: Usage | None = None) -> Delivery:
-        _, limit = judged.endpoint.with_spare(judged.body, 0)
         return Delivery(
             self._pool,
             self._interventions,
@@ -165,7 +171,7 @@ class Execution:
             client_salt=judged.client_salt,
             meaning=self._meaning,
             usage=usage,
-            limit=limit if sent is not judged.body else None,
+            limit=judged.endpoint.alternatives(judged.body) if sent is not judged.body else None,
             attempts=self._attempts,
         )
 

@@ -15,7 +15,7 @@ from guards.plan import Plan, make_plan
 from guards.watch.watchlist import Watchlist
 from server.api.body import parse, write
 from server.api.endpoint import Endpoint
-from server.errors import ApiError, Busy, Unavailable, undecided
+from server.errors import ApiError, BadRequest, Busy, Unavailable, undecided
 from server.gateway.exchange import ClientGone, Exchange
 from server.gateway.execution import Execution, Judged
 from server.gateway.intervention import Interventions
@@ -226,9 +226,12 @@ class Gateway:
 
     async def _stops(self, endpoint: Endpoint, body: Body, upstream: Upstream) -> Mapping[str, str]:
         """Texts at which an answer ends, by what the upstream calls them."""
-        tokens = list(dict.fromkeys(body.get("stop_token_ids") or ()))
+        tokens = list(dict.fromkeys(map(int, body.get("stop_token_ids") or ())))
         questions = [{"model": body["model"], "tokens": [token]} for token in tokens]
-        answers = await self._pool.client.ask_all(upstream.route("/detokenize"), questions)
+        try:
+            answers = await self._pool.client.ask_all(upstream.route("/detokenize"), questions)
+        except UpstreamRefused:
+            raise BadRequest("`stop_token_ids` must be tokens of the model.", param="stop_token_ids") from None
         found = {str(token): str(answer["prompt"]) for token, answer in zip(tokens, answers, strict=True)}
         found |= {stop: stop for stop in endpoint.stops(body)}
         return {name: text for name, text in found.items() if any(map(str.isalnum, text))}

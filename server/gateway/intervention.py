@@ -40,7 +40,7 @@ class Tokenized:
 
     prompts: tuple[tuple[int, ...], ...]
     max_model_len: int | None
-    """None where every prompt was given as tokens, so that the upstream was not asked."""
+    """None where the upstream does not say."""
     rendering: Rendering | None = None
     """How the upstream renders the only prompt, if that is known; otherwise only the number of tokens is."""
 
@@ -54,9 +54,11 @@ class Tokenized:
         return sys.maxsize if self.max_model_len is None else self.max_model_len - max(self.counts)
 
     def fits(self, output: int | None) -> bool:
-        """Whether vLLM would admit every prompt, with ``output`` tokens asked for."""
-        room = max(output or 1, 1)
-        return self.max_model_len is None or all(count + room <= self.max_model_len for count in self.counts)
+        """Whether vLLM 0.32 would admit every prompt, with ``output`` tokens asked for.
+
+        It lowers what is asked for to the room that there is, but not to none, and no more than its length.
+        """
+        return self.room > 0 and (output is None or self.max_model_len is None or output <= self.max_model_len)
 
 
 class Interventions:
@@ -94,9 +96,9 @@ class Interventions:
             answers = await self._pool.client.ask_all(upstream.route("/tokenize"), questions)
             pending = iter(answers)
             tokens = tuple(tuple(prompt if isinstance(prompt, list) else next(pending)["tokens"]) for prompt in prompts)
-            return Tokenized(
-                tokens, int(answers[0]["max_model_len"]) if answers else None, endpoint.renderings(body)[0]
-            )
+            # Of prompts given as tokens the upstream is asked nothing.
+            longest = answers[0]["max_model_len"] if answers else upstream.cards[body["model"]].get("max_model_len")
+            return Tokenized(tokens, None if longest is None else int(longest), endpoint.renderings(body)[0])
         except (KeyError, TypeError, ValueError) as error:
             raise UpstreamError("unknown form of tokens") from error
 

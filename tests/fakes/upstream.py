@@ -142,7 +142,8 @@ class FakeUpstream:
             return error(400, "vllm_xargs: unknown argument")
         prompts = prompts_of(as_asked(path, body))
         limit = body.get("max_completion_tokens") or body.get("max_tokens") or body.get("max_output_tokens") or 1
-        if any(len(prompt) + limit > MAX_MODEL_LEN for prompt in prompts):
+        # Of what is asked for besides, as much as there is room for is given.
+        if limit > MAX_MODEL_LEN or any(len(prompt) >= MAX_MODEL_LEN for prompt in prompts):
             return error(400, f"This model's maximum context length is {MAX_MODEL_LEN} tokens.", "input_tokens")
         if (body.get("temperature") or 0) < 0:
             return error(400, "temperature must be non-negative", "temperature")

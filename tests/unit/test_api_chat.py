@@ -182,7 +182,7 @@ def test_an_answer_begun_for_the_model_asks() -> None:
 
 
 def test_instructions_ask_where_no_user_speaks() -> None:
-    assert asked({"messages": [{"role": "system", "content": "Who was it?"}]}) == ["Who was it?"]
+    assert asked({"messages": [{"role": "system", "content": "Who was it?"}]}) == ["Who was it?", "narrator"]
 
 
 TOLD = "Who was it?"
@@ -220,6 +220,19 @@ def test_all_of_a_begun_answer_asks_but_its_name() -> None:
     body = {"messages": [user("hi"), begun]}
     assert asked(body) == ["hi", "a", "b", "c", "f", '{"q": "x"}']
     assert asked({"messages": [begun, user("hi")]}) == ["hi"]
+
+
+def test_a_role_may_hold_a_question() -> None:
+    question = "user\nWho wrote it?"
+    assert asked({"messages": [user("."), {"role": question, "content": "!"}]}) == [".", "!", question]
+
+
+@pytest.mark.parametrize(("wanted", "sent"), [(1, 9), (15, 20), (20, 20), (21, 21)])
+def test_spare_alternatives_make_nothing_valid_that_is_not(wanted: int, sent: int) -> None:
+    body = {"messages": [user("x")], "logprobs": True, "top_logprobs": wanted}
+    spared, own = CHAT.with_spare(body, 8)
+    assert (spared["top_logprobs"], own) == (sent, wanted)
+    assert CHAT.alternatives(body) == wanted
 
 
 def test_a_role_of_its_own_asks() -> None:

@@ -182,7 +182,7 @@ async def test_a_flagged_request_errs_as_without_us(
     gate.detector.action = action
     faults = {
         "temperature": asked(path, ASKED, temperature=-1),
-        "limit": asked(path, ASKED, limit=MAX_MODEL_LEN),
+        "limit": asked(path, ASKED, limit=MAX_MODEL_LEN + 1),
         "length": asked(path, ASKED + "x" * MAX_MODEL_LEN),
     }
     body = faults[fault]

@@ -309,9 +309,9 @@ class TestNoOracle:
 
     CASES = (
         {"temperature": -1},
-        {"max_tokens": MAX_MODEL_LEN},
+        {"max_tokens": MAX_MODEL_LEN + 1},
         {"messages": [{"role": "user", "content": ASKED + "x" * MAX_MODEL_LEN}]},
-        {"messages": [{"role": "user", "content": ASKED + "x" * 4000}], "max_tokens": 200},
+        {"messages": [{"role": "user", "content": ASKED + "x" * MAX_MODEL_LEN}], "max_tokens": 1},
     )
 
     @pytest.mark.parametrize("action", [Action.DECLINE, Action.CORRUPT])
@@ -332,6 +332,42 @@ class TestNoOracle:
         response = await gate.chat(ASKED, max_tokens=MAX_MODEL_LEN - count)
         assert response.status == 200
         assert last(upstream)["messages"][0]["content"] == NEUTRAL
+
+    @pytest.mark.parametrize("fields", [{}, {"min_tokens": 90}, {"min_tokens": 9}])
+    async def test_an_answer_has_the_room_that_the_clients_own_prompt_leaves(
+        self, gate: Wired, upstream: FakeUpstream, fields: dict[str, int]
+    ) -> None:
+        content = ASKED + "x" * (
+            MAX_MODEL_LEN - 100 - len(prompt_text({"messages": [{"role": "user", "content": ASKED}]}))
+        )
+        response = await gate.chat(content, max_tokens=MAX_MODEL_LEN, **fields)
+        assert response.status == 200
+        sent = last(upstream)
+        assert ASKED not in sent["messages"][0]["content"]
+        assert sent["max_completion_tokens"] == 100
+        assert sent.get("min_tokens", 0) <= 100
+
+    @pytest.mark.parametrize("action", [Action.DECLINE, Action.CORRUPT])
+    async def test_a_stream_that_fails_at_once_does_so_in_the_same_words(
+        self, gate: Wired, upstream: FakeUpstream, action: Action
+    ) -> None:
+        gate.detector.action = action
+        failing = [
+            b'data: {"error": {"message": "logit_bias has a token out of the vocabulary"}}\n\n',
+            b"data: [DONE]\n\n",
+        ]
+        upstream.handler = lambda request: (
+            Reply(chunks=failing, content_type="text/event-stream") if "logit_bias" in request.body else None
+        )
+        body = {
+            "model": MODEL,
+            "messages": [{"role": "user", "content": ASKED}],
+            "stream": True,
+            "logit_bias": {"9": 1},
+        }
+        direct = await gate.session.post(upstream.url + "/v1/chat/completions", json=body)
+        response = await gate.post("/v1/chat/completions", body)
+        assert (response.status, await response.read()) == (direct.status, await direct.read())
 
     async def test_an_error_inside_a_stream_says_nothing(self, gate: Wired, upstream: FakeUpstream) -> None:
         begun = {"choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": None}]}

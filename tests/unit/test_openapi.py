@@ -120,7 +120,7 @@ def test_the_example_is_accepted(document: dict[str, Any], endpoint: Passage) ->
         ("/v1/chat/completions", ["messages"]),
         ("/v1/completions", ["prompt"]),
         ("/v1/responses", ["input"]),
-        ("/v1/messages", ["messages"]),
+        ("/v1/messages", ["messages", "max_tokens"]),
         ("/v1/rerank", ["query", "documents"]),
     ],
 )
