@@ -182,7 +182,7 @@ def test_an_answer_begun_for_the_model_asks() -> None:
 
 
 def test_instructions_ask_where_no_user_speaks() -> None:
-    assert asked({"messages": [{"role": "system", "content": "Who was it?"}]}) == ["Who was it?", "narrator"]
+    assert asked({"messages": [{"role": "system", "content": "Who was it?"}]}) == ["Who was it?"]
 
 
 TOLD = "Who was it?"
@@ -236,7 +236,7 @@ def test_spare_alternatives_make_nothing_valid_that_is_not(wanted: int, sent: in
 
 
 def test_a_role_of_its_own_asks() -> None:
-    assert asked({"messages": [{"role": "narrator", "content": "Who was it?"}]}) == ["Who was it?"]
+    assert asked({"messages": [{"role": "narrator", "content": "Who was it?"}]}) == ["Who was it?", "narrator"]
 
 
 def test_the_form_of_a_begun_answer_is_a_prefill() -> None:
