@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from guards.detect.calibration import Calibration
 
+pytestmark = pytest.mark.thorough
+
 
 def calibrated(progress: Callable[[float], None]) -> Calibration:
     """From a part of the texts."""

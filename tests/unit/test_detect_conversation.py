@@ -70,6 +70,7 @@ async def detector() -> AsyncIterator[Detector]:
     queue.close()
 
 
+@pytest.mark.thorough
 def test_the_fitted_model_is_the_one_in_the_package() -> None:
     fitted, kept = fit(), reference_model()
     assert tuple(fitted["weights"].values()) == pytest.approx(kept.weights, abs=0.01)

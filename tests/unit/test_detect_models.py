@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-RNG = np.random.default_rng(0)
-
 
 def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     unit: NDArray[np.float64] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return unit
 
 
+@pytest.mark.thorough
 def test_fusion_finds_the_weights_that_made_the_labels() -> None:
-    x = RNG.normal(size=(4_000, 3)).astype(np.float32)
+    draw = np.random.default_rng(5)
+    x = draw.normal(size=(4_000, 3)).astype(np.float32)
     p = 1 / (1 + np.exp(-(2.0 * x[:, 0] - 1.0 * x[:, 1] + 0.5)))
-    inside = RNG.random(4_000) < p
+    inside = draw.random(4_000) < p
     fusion = fit_fusion(x, inside, np.ones(4_000), np.array([1, -1, 1], dtype=np.int8))
     assert fusion.weights[:2] == pytest.approx([2.0, -1.0], abs=0.2)
     assert fusion.intercept == pytest.approx(0.5, abs=0.15)
@@ -39,17 +39,19 @@ def test_fusion_finds_the_weights_that_made_the_labels() -> None:
 
 
 def test_evidence_against_its_sign_is_left_out() -> None:
-    x = RNG.normal(size=(2_000, 2)).astype(np.float32)
-    inside = x[:, 0] - x[:, 1] + RNG.normal(size=2_000) > 0
+    draw = np.random.default_rng(5)
+    x = draw.normal(size=(2_000, 2)).astype(np.float32)
+    inside = x[:, 0] - x[:, 1] + draw.normal(size=2_000) > 0
     fusion = fit_fusion(x, inside, np.ones(2_000), np.array([1, 1], dtype=np.int8))
     assert fusion.weights[0] > 0
     assert fusion.weights[1] == 0
 
 
 def test_weights_count_as_repetition() -> None:
-    x = RNG.normal(size=(300, 1)).astype(np.float32)
-    inside = x[:, 0] + RNG.normal(size=300) > 0
-    weights = RNG.integers(1, 4, size=300)
+    draw = np.random.default_rng(5)
+    x = draw.normal(size=(3_000, 1)).astype(np.float32)
+    inside = x[:, 0] + draw.normal(size=3_000) > 0
+    weights = draw.integers(1, 4, size=3_000)
     signs = np.array([1], dtype=np.int8)
     weighted = fit_fusion(x, inside, weights.astype(float), signs)
     repeated = fit_fusion(np.repeat(x, weights, axis=0), np.repeat(inside, weights), np.ones(weights.sum()), signs)

@@ -20,6 +20,8 @@ from tests.fakes import tokenizers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+pytestmark = pytest.mark.thorough
+
 KINDS = {"byte level": tokenizers.byte_level, "byte fallback": tokenizers.byte_fallback}
 
 PHRASES = (

@@ -16,6 +16,8 @@ from guards.engine.vocabulary import Vocabulary, read_vocabulary
 from guards.engine.wire import CorruptionArgs
 from tests.fakes.tokenizers import byte_level
 
+pytestmark = pytest.mark.thorough
+
 KEY = b"key"
 ARGS = RestrictionArgs((Forbidden("rowling", 5), Forbidden("ron", 3)), ("hogwarts",), 2.0)
 END = 0

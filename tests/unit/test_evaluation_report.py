@@ -15,6 +15,8 @@ from offline.evaluation.report import Figure, Group, Report, Row, Section, Table
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.thorough
+
 TABLE = Table(
     "Both.",
     ("missed", "more"),

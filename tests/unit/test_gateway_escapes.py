@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from server.settings import Settings
 
+pytestmark = pytest.mark.thorough
+
 NAMES = scope(("Bjørn Ødegård-Rowling", PhraseClass.FACT), ("Rowling", PhraseClass.FACT))
 SAID = r"""{"a": 1, "by": "\u0052\u006fwling"}""", r"""{"by": "Bj\u00f8rn\n\u00d8deg\u00e5rd"}"""
 OTHER = '{"a": 1, "by": "me"}'

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from server.settings import Settings
 
+pytestmark = pytest.mark.thorough
+
 NAMES = scope(("J. K. Rowling", PhraseClass.FACT), ("Rowling", PhraseClass.FACT))
 
 
