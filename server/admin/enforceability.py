@@ -10,6 +10,7 @@ import orjson
 from guards.scope import Action, Mode
 from server.errors import Conflict
 from server.registry.serialisation import policy_to_json
+from server.upstream.pool import no_upstream
 
 if TYPE_CHECKING:
     from guards.scope import Policy
@@ -28,6 +29,7 @@ def require_enforceable(mode: Mode, policy: Policy, capabilities: Capabilities) 
 
     Raises:
         NotEnforceable: with the missing capability, why it is missing, and the policy that would work.
+        Unavailable: what the upstreams can do is not known at the moment.
     """
     if mode is Mode.SHADOW:
         return
@@ -35,6 +37,8 @@ def require_enforceable(mode: Mode, policy: Policy, capabilities: Capabilities) 
     missing = [action for action in Action if action in (*policy.high, *policy.low) and not able.get(action, True)]
     if not missing:
         return
+    if not capabilities.known:
+        raise no_upstream()
     works = orjson.dumps(policy_to_json(_without(policy, missing))).decode()
     reasons = "; ".join(f"{action}: {capabilities.reasons.get(action, 'not available')}" for action in missing)
     raise NotEnforceable(

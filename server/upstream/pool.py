@@ -175,7 +175,9 @@ class Pool:
             "restrict": self._lacking(self.restricts, lambda proof: proof.restriction),
         }
         reasons = {action: reason for action, reason in lacking.items() if reason is not None}
-        return Capabilities("corrupt" not in reasons, "restrict" not in reasons, reasons)
+        healthy = [upstream for upstream in self.upstreams if upstream.healthy]
+        known = self._prove is None or (bool(healthy) and all(upstream.proof is not None for upstream in healthy))
+        return Capabilities("corrupt" not in reasons, "restrict" not in reasons, known, reasons)
 
     def _lacking(self, able: Callable[[Upstream], bool], reason: Callable[[Proof], str]) -> str | None:
         if self._prove is None:

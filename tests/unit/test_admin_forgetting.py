@@ -202,6 +202,16 @@ async def test_what_an_upstream_cannot_do_is_refused_and_not_stored(replica: Rep
     assert (await replica.forgetting.create(WORK, mode=Mode.ENFORCE, policy=declining, wait=True)).state is State.ACTIVE
 
 
+async def test_while_nothing_is_known_of_the_upstreams_a_policy_is_not_said_to_be_beyond_them(
+    replica: Replica, registry: Registry
+) -> None:
+    replica.capabilities = Capabilities(corrupt=False, restrict=False, known=False)
+    with pytest.raises(Unavailable) as caught:
+        await replica.forgetting.create(WORK, mode=Mode.ENFORCE, policy=CORRUPT)
+    assert caught.value.headers()["retry-after"]
+    assert await registry.epoch() == 0
+
+
 async def test_shadow_needs_no_capability_but_enforcing_does(replica: Replica, registry: Registry) -> None:
     replica.capabilities = STOCK
     record = await replica.forgetting.create(WORK, mode=Mode.SHADOW, policy=CORRUPT, wait=True)

@@ -124,7 +124,7 @@ async def test_a_corrupted_request_goes_only_where_that_is_proven(client: Upstre
         a.healthy = False
         assert not pool.corruptible(MODEL)
         a.healthy = True
-        assert pool.capabilities() == Capabilities(False, True, {"corrupt": f"{second.url}: broken"})
+        assert pool.capabilities() == Capabilities(False, True, True, {"corrupt": f"{second.url}: broken"})
         await pool.close()
 
 
@@ -138,7 +138,7 @@ async def test_a_restricted_request_goes_only_where_that_is_proven(client: Upstr
         assert pool.pick_able(MODEL, b, corrupts=True, restricts=False) is b
         assert pool.pick_able(MODEL, b, corrupts=True, restricts=True) is a
         assert pool.restrictable(MODEL)
-        assert pool.capabilities() == Capabilities(True, False, {"restrict": f"{second.url}: another key"})
+        assert pool.capabilities() == Capabilities(True, False, True, {"restrict": f"{second.url}: another key"})
         a.proof = Proof(False, "broken", True, "")
         assert pool.restrictable(MODEL)
         assert not pool.corruptible("another")
@@ -150,7 +150,7 @@ async def test_without_a_proof_there_is_no_corruption(client: UpstreamClient) ->
         pool = pool_of(client, fake.url)
         await pool.start()
         reason = "no upstream runs the engine plug-in"
-        assert pool.capabilities() == Capabilities(False, False, {"corrupt": reason, "restrict": reason})
+        assert pool.capabilities() == Capabilities(False, False, True, {"corrupt": reason, "restrict": reason})
         await pool.close()
 
 
@@ -207,3 +207,14 @@ async def test_the_client_names_what_went_wrong(client: UpstreamClient) -> None:
         assert not isinstance(slow.value, UpstreamLost)
     with pytest.raises(UpstreamLost):
         await client.send(Upstream("http://127.0.0.1:9").route("/x"), b"{}")
+
+
+async def test_what_an_upstream_can_do_is_not_known_until_it_was_tried(client: UpstreamClient) -> None:
+    async with FakeUpstream() as fake:
+        pool = pool_of(client, fake.url, holds=True)
+        assert not pool.capabilities().known
+        await pool.start()
+        assert pool.capabilities().known
+        pool.failed(pool.upstreams[0])
+        assert not pool.capabilities().known
+        await pool.close()
