@@ -13,6 +13,8 @@ from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
+
 from server.assets import SMOLLM2, AssetError, encoder_directory
 
 if TYPE_CHECKING:
@@ -47,7 +49,10 @@ def local(settings: Settings, *, running: bool) -> Iterator[Finding]:
     yield from packages(alone=alone)
     yield disk(settings)
     yield from keys(settings)
-    if not alone:
+    if alone:
+        yield from upstreams(settings)
+        yield tokenizer(settings)
+    else:
         yield model(settings)
         yield plugin()
     yield encoder(settings)
@@ -153,6 +158,42 @@ def calibration(settings: Settings) -> Finding:
         return Finding("calibration", Grade.FINE, "the detector is calibrated")
     found = "the detector is not calibrated yet; the first start does that, in about a minute"
     return Finding("calibration", Grade.NOTE, found)
+
+
+def upstreams(settings: Settings) -> Iterator[Finding]:
+    """Whether each upstream answers, takes our key, and what it serves."""
+    key = settings.upstream_api_key
+    headers = {"authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+    for url in settings.upstreams:
+        try:
+            answer = httpx.get(f"{url}/v1/models", headers=headers, timeout=5)
+            serves = ", ".join(card["id"] for card in answer.json()["data"]) if answer.is_success else ""
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            remedy = "Start that vLLM, or mend UNREMEMBER_UPSTREAMS."
+            yield Finding("upstream", Grade.WRONG, f"{url} does not answer ({type(error).__name__})", remedy)
+        except (ValueError, KeyError, TypeError):
+            yield Finding("upstream", Grade.WRONG, f"{url} is no vLLM", "Mend UNREMEMBER_UPSTREAMS.")
+        else:
+            yield _upstream(url, answer.status_code, serves)
+
+
+def _upstream(url: str, status: int, serves: str) -> Finding:
+    if status in {401, 403}:
+        remedy = "Set UNREMEMBER_UPSTREAM_API_KEY to what that vLLM was given as --api-key."
+        return Finding("upstream", Grade.WRONG, f"{url} refuses the key", remedy)
+    if not serves:
+        return Finding("upstream", Grade.WRONG, f"{url} answers {status} when asked for its models", "See its log.")
+    return Finding("upstream", Grade.FINE, f"{url} serves {serves}")
+
+
+def tokenizer(settings: Settings) -> Finding:
+    """The served model's tokenizer, without which a prompt is corrupted whole and not in its names."""
+    remedy = "Set UNREMEMBER_TOKENIZER to a directory with the served model's tokenizer files."
+    if settings.tokenizer is None:
+        return Finding("tokenizer", Grade.NOTE, "none: prompts to be corrupted are corrupted whole", remedy)
+    if not (settings.tokenizer / "tokenizer_config.json").is_file():
+        return Finding("tokenizer", Grade.WRONG, f"{settings.tokenizer} has no tokenizer_config.json", remedy)
+    return Finding("tokenizer", Grade.FINE, str(settings.tokenizer))
 
 
 def plugin() -> Finding:

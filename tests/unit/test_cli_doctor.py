@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from server.cli import checks, context, doctor
 from server.cli.checks import Grade
@@ -131,6 +132,43 @@ def test_the_model_is_looked_for(settings: Settings, tmp_path: Path, monkeypatch
     (tmp_path / "config.json").touch()
     (tmp_path / "tokenizer_config.json").touch()
     assert checks.model(mine).grade is Grade.FINE
+
+
+@pytest.mark.parametrize(
+    ("answer", "grade", "words"),
+    [
+        (httpx.Response(200, json={"data": [{"id": "one"}, {"id": "two"}]}), Grade.FINE, "serves one, two"),
+        (httpx.Response(200, json={"data": []}), Grade.WRONG, "answers 200"),
+        (httpx.Response(200, json=[]), Grade.WRONG, "no vLLM"),
+        (httpx.Response(200, text="<html>"), Grade.WRONG, "no vLLM"),
+        (httpx.Response(401, json={"error": "Unauthorized"}), Grade.WRONG, "refuses the key"),
+        (httpx.Response(503), Grade.WRONG, "answers 503"),
+        (httpx.ConnectError("refused"), Grade.WRONG, "does not answer"),
+    ],
+)
+def test_upstreams_are_asked(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, answer: httpx.Response | Exception, grade: Grade, words: str
+) -> None:
+    def get(url: str, headers: dict[str, str], timeout: float) -> httpx.Response:
+        assert (url, headers) == ("http://10.0.0.7:8000/v1/models", {"authorization": "Bearer hunter2"})
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(httpx, "get", get)
+    changes = {"upstreams": ("http://10.0.0.7:8000",), "upstream_api_key": SecretStr("hunter2")}
+    (finding,) = checks.upstreams(settings.model_copy(update=changes))
+    assert (finding.grade, words in finding.found) == (grade, True)
+    assert bool(finding.remedy) == (grade is Grade.WRONG)
+    assert "hunter2" not in finding.found + finding.remedy
+
+
+def test_a_tokenizer_is_looked_for(settings: Settings, tmp_path: Path) -> None:
+    assert checks.tokenizer(settings).grade is Grade.NOTE
+    given = settings.model_copy(update={"tokenizer": tmp_path})
+    assert checks.tokenizer(given).grade is Grade.WRONG
+    (tmp_path / "tokenizer_config.json").touch()
+    assert checks.tokenizer(given).grade is Grade.FINE
 
 
 def test_a_missing_encoder_is_wrong(settings: Settings, tmp_path: Path) -> None:
