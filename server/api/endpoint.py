@@ -34,6 +34,7 @@ MOST_ALTERNATIVES: Final = 20
 # Fields that bind an answer's form, and those that may list what it is to be chosen from.
 _STRUCTURED: Final = ("response_format", "structured_outputs")
 _SCHEMAS: Final = (*_STRUCTURED, "functions", "tools")
+_NO_TOOL: Final = ("none", {"type": "none"})
 _LISTS: Final = ("choice", "const", "enum")
 
 
@@ -164,8 +165,9 @@ class Endpoint(Passage):
         return [given] if isinstance(given, str) else list(given)
 
     def enumerated(self, body: Body) -> list[str]:
-        """Strings that the client's own schema lists: they may be answered."""
-        return [text for name in _SCHEMAS for text in enumerated_in(body.get(name))]
+        """Strings that the client's own schema lists, of tools only while one may be called: they may be answered."""
+        schemas = _STRUCTURED if body.get("tool_choice") in _NO_TOOL else _SCHEMAS
+        return [text for name in schemas for text in enumerated_in(body.get(name))]
 
     def alternatives(self, body: Body) -> int | None:
         """How many alternatives to each token the client asked for, if any."""

@@ -8,13 +8,20 @@ import pytest
 
 from server.api.chat import ChatCompletions
 from server.api.completions import Completions
-from server.api.endpoint import Limits
+from server.api.endpoint import Endpoint, Limits
 from server.api.messages import Messages
 from server.api.passing import LISTED, CountTokens
 from server.api.responses import Responses
+from tests.fakes.wire import GENERATING
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "endpoints.md").read_text()
 SERVED = (ChatCompletions, Completions, Responses, Messages, CountTokens, *LISTED.values())
+
+
+def test_every_endpoint_that_generates_is_in_the_tests_of_all_of_them() -> None:
+    generating = set(Endpoint.__subclasses__())
+    assert {kind.path for kind in generating} == set(GENERATING)
+    assert generating <= set(SERVED)
 
 
 @pytest.mark.parametrize("kind", SERVED)
