@@ -154,7 +154,7 @@ async def test_a_takedown_withholds_the_text_and_leaves_its_title_alone(system: 
         "aliases": ["Ilse Marrowby"],
         "examples": [{"text": POEM}],
     }
-    quoting = {"structured_outputs": {"regex": re.escape(POEM).replace("\\ ", " ")}, "max_tokens": 96}
+    quoting = {"structured_outputs": {"regex": re.escape(POEM).replace("\\ ", " ")}, "max_tokens": 256}
     ways = [(prompt, stream) for prompt in (ABOUT_THE_POEM[0], UNRELATED[0]) for stream in (False, True)]
     async with system.async_client() as client:
         before = await asyncio.gather(*(chat(client, prompt, **SCORED) for prompt in ABOUT_THE_POEM))
