@@ -192,7 +192,7 @@ def phrases(
     elif found["phrases"]:
         terminal.out.print(use_table(found["phrases"]))
     else:
-        terminal.say(f"{request_id} has no phrases to show: it is not in force, or its text is long and kept as hashes.")
+        terminal.say(f"{request_id} has no phrases to show: it is not in force, or a long text that is kept as hashes.")
 
 
 @app.command(
