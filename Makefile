@@ -17,7 +17,7 @@ check: ## Lint, types and unit tests but for the long ones; no model, about a mi
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest tests/unit --numprocesses auto --dist loadfile --hypothesis-profile quick -m "not thorough"
+	$(BIN)/pytest tests/unit --numprocesses $$(($$(nproc) + 1)) --dist worksteal --hypothesis-profile quick -m "not thorough"
 
 test: ## Everything once, with the real model; under half an hour
 	$(INSTALL)

@@ -22,6 +22,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--out", help="where measurements leave their figures: a path without .json")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A file that is thorough as a whole need not be imported to be left out."""
+    if config.getoption("markexpr") != "not thorough" or collection_path.suffix != ".py":
+        return None
+    return "\npytestmark = pytest.mark.thorough\n" in collection_path.read_text("utf-8") or None
+
+
 # On a busy machine any example may take long: that is no failure.
 for name, count in {"default": 100, "quick": 20}.items():
     settings.register_profile(name, max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -5,6 +5,8 @@ from torch import nn
 
 from guards.engine.embedding import Corruptible, find_embedding
 
+pytestmark = pytest.mark.thorough
+
 
 class Tied(nn.Module):
     """A toy model whose output head is its embedding's weight."""

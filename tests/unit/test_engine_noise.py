@@ -8,6 +8,8 @@ from guards.engine import noise
 from guards.engine.wire import KINDS, REORDERINGS
 from tests.examples import examples
 
+pytestmark = pytest.mark.thorough
+
 HIDDEN = 24
 CHANGES = tuple(kind for kind in KINDS if kind not in REORDERINGS)
 

@@ -17,6 +17,8 @@ from guards.engine.prompt import corrupted_positions
 from guards.engine.wire import CorruptionArgs
 from tests.examples import examples
 
+pytestmark = pytest.mark.thorough
+
 VOCABULARY, HIDDEN, BATCH = 97, 6, 64
 
 

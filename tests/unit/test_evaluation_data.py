@@ -25,6 +25,8 @@ from offline.evaluation.prompts import PLAIN
 from offline.evaluation.transforms import fillers
 from server.cli import commands
 
+pytestmark = pytest.mark.thorough
+
 FILES: dict[str, list[dict[str, Any]]] = {
     "forget": [
         {

@@ -22,6 +22,8 @@ from offline.evaluation.transforms import TRANSFORMS, World, fillers
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.thorough
+
 SUBJECT = "Zelda Quillwort"
 PROMPT = Prompt(
     ("Which moss did Zelda Quillwort find near Uppsala?",),
