@@ -113,6 +113,7 @@ def test_every_documented_field_passes(field: str) -> None:
         ({"tools": [{"type": "function"}]}, "tools[0].function"),
         ({"stream": "true"}, "stream"),
         ({"n": True}, "n"),
+        ({"stop_token_ids": [-1]}, "stop_token_ids"),
         ({"temperature": "hot"}, "temperature"),
         ({"chat_template_kwargs": {"x": ["a"]}}, "chat_template_kwargs"),
         ({"chat_template_kwargs": {"chat_template": "{{ x }}"}}, "chat_template_kwargs.chat_template"),

@@ -348,6 +348,14 @@ class TestNoOracle:
         assert sent.get("min_tokens", 0) <= 100
 
     @pytest.mark.parametrize("action", [Action.DECLINE, Action.CORRUPT])
+    async def test_alternatives_to_tokens_are_asked_for_to_spare(
+        self, gate: Wired, upstream: FakeUpstream, action: Action
+    ) -> None:
+        gate.detector.action = action
+        assert (await gate.chat(ASKED, logprobs=True, top_logprobs=5)).status == 200
+        assert last(upstream)["top_logprobs"] == 13
+
+    @pytest.mark.parametrize("action", [Action.DECLINE, Action.CORRUPT])
     async def test_a_stream_that_fails_at_once_does_so_in_the_same_words(
         self, gate: Wired, upstream: FakeUpstream, action: Action
     ) -> None:
