@@ -145,7 +145,10 @@ class Delivery:
         self._leave_alone([line.text(choice) for choice in range(choices)])
 
     async def _own_failure(self, upstream: Upstream) -> bytes | None:
-        """The stream that the client's own request gets, if that fails too: vLLM looks at some fields only then."""
+        """The stream that the client's own request gets, if that fails too: vLLM looks at some fields only then.
+
+        None as well if it holds anything but the failure: nobody watches over it.
+        """
         own = Call(self._pool, upstream, self._endpoint.path, write(self._client))
         try:
             response = await own.response()
@@ -154,10 +157,12 @@ class Delivery:
             stream, splitter = self._endpoint.stream(self._client), EventSplitter()
             told: list[bytes] = []
             async for events in _events(response, splitter):
-                if not told and not stream.read(events[0]).failed:
-                    return None
-                told += events
-            return join(told) + splitter.rest() if told else None
+                for event in events:
+                    read = stream.read(event)
+                    if not (read.failed or (told and read.closing and not read.pieces)):
+                        return None
+                    told.append(event)
+            return join(told) if told and not splitter.rest() else None
         finally:
             own.close()
 

@@ -377,6 +377,23 @@ class TestNoOracle:
         response = await gate.post("/v1/chat/completions", body)
         assert (response.status, await response.read()) == (direct.status, await direct.read())
 
+    async def test_nothing_but_the_failure_of_an_unwatched_stream_leaves(
+        self, gate: Wired, upstream: FakeUpstream
+    ) -> None:
+        said = {"choices": [{"index": 0, "delta": {"content": "the secret"}, "finish_reason": None}]}
+        failing = [b'data: {"error": {"message": "odd"}}\n\n', b"data: " + orjson.dumps(said) + b"\n\n"]
+        upstream.handler = lambda request: (
+            Reply(chunks=[*failing, b"data: [DONE]\n\n"], content_type="text/event-stream")
+            if "logit_bias" in request.body and NEUTRAL.encode() not in request.raw
+            else Reply(chunks=[failing[0], b"data: [DONE]\n\n"], content_type="text/event-stream")
+            if "logit_bias" in request.body
+            else None
+        )
+        response = await gate.chat(ASKED, stream=True, logit_bias={"9": 1})
+        raw = await response.read()
+        assert b"secret" not in raw
+        assert b"generation_failed" in raw
+
     async def test_an_error_inside_a_stream_says_nothing(self, gate: Wired, upstream: FakeUpstream) -> None:
         begun = {"choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": None}]}
         chunks = [
