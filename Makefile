@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALL = @$(PYTHON) deploy/bootstrap.py --only-install
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check evidence lock settings
+.PHONY: help serve test check lint evidence lock settings
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -12,21 +12,20 @@ help: ## Show this help
 serve: ## Install what is missing, then start the model and the gateway
 	@$(PYTHON) deploy/bootstrap.py && exec $(BIN)/unremember up
 
-check: ## Lint, types and unit tests but for the long ones; no model, about a minute
-	$(INSTALL)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+check: lint ## Lint, types and unit tests but for the long ones; no model, about a minute
 	$(BIN)/pytest tests/unit --numprocesses $$(($$(nproc) + 1)) --dist worksteal --hypothesis-profile quick -m "not thorough"
 
-test: ## Everything once, with the real model; under half an hour
-	$(INSTALL)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+test: lint ## Everything once, with the real model; under half an hour
 	$(BIN)/pytest tests/unit --numprocesses auto
 	$(BIN)/pytest tests/integration --numprocesses auto --dist loadfile
 	$(BIN)/pytest tests/e2e
+
+lint: ## Lint and types
+	$(INSTALL)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
 
 evidence: ## The full measurements, into docs/evidence/; hours
 	$(INSTALL)

@@ -2,9 +2,9 @@
 
 Two subjects are forgotten through the running gateway for as long as this takes. Questions about them are asked at
 temperature 1, streamed and not, over every endpoint, of the gateway and of the vLLM behind it. An answer leaks that
-shows a phrase which the question does not: the phrase itself, however spelt; letters that resemble it by 0.85; or as
-much of its beginning, at a word's end, as already gives it away, and three fifths at least. Every string of an answer
-counts, each event's too.
+shows a phrase which the question does not and which is to be withheld: a name of the question's own subject, or a fact
+of either. The phrase itself, however spelt; letters that resemble it by 0.85; or as much of its beginning, at a word's
+end, as already gives it away, and three fifths at least. Every string of an answer counts, each event's too.
 
 Then ordinary prompts are asked of both at temperature 0, of vLLM twice. The gateway's own record of its decisions
 says which answers it did anything about; how many differ is shown beside how many of vLLM's own differ, as on some
@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.sampling import (  # noqa: E402 - the benchmark runs from a checkout too
+from benchmarks.commands import command  # noqa: E402 - the benchmark runs from a checkout too
+from benchmarks.sampling import (  # noqa: E402
     SUBJECTS,
     Admin,
     Sample,
@@ -57,8 +58,6 @@ from benchmarks.sampling import (  # noqa: E402 - the benchmark runs from a chec
 )
 from benchmarks.utility import utility_prompts  # noqa: E402
 from offline.corruption.measures import wilson_upper  # noqa: E402
-
-_KEYS: Final = {"--key", "--admin-key", "--upstream-key"}
 
 TARGET: Final = 0.001
 """Of ordinary prompts, as many may be disturbed."""
@@ -108,7 +107,6 @@ def utility_report(answers: Sequence[Utility], prompts: Sequence[str]) -> dict[s
 async def run(options: argparse.Namespace) -> dict[str, Any]:
     """All samples. Returns the report."""
     prompts = utility_prompts()[: options.prompts]
-    questions = [question for subject in SUBJECTS for question in subject.questions]
     connector, timeout = aiohttp.TCPConnector(limit=0, force_close=True), aiohttp.ClientTimeout(total=None)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         admin = Admin(session, options.gateway, options.admin_key)
@@ -121,13 +119,13 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         report: dict[str, Any] = {}
         await admin.able()
         with Progress(*bar, TimeRemainingColumn()) as progress:
-            async with admin.forgotten(SUBJECTS) as phrases:
+            async with admin.forgotten(SUBJECTS) as questions:
 
                 async def taken(what: str, count: int, one: Callable[[int], Awaitable[T]]) -> list[T]:
                     task = progress.add_task(what, total=count)
                     return await each(count, one, options.clients, lambda: progress.advance(task))
 
-                report["phrases"] = len(phrases)
+                report["questions"] = len(questions)
                 # The vLLM itself leaks so often that fewer samples show it.
                 for side, count in ((gateway, options.samples), (upstream, math.ceil(options.samples / 4))):
                     if side is not None:
@@ -135,7 +133,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
                             f"samples, {side.name}",
                             count,
                             lambda number, side=side: sampled(  # type: ignore[misc]
-                                side, number, questions, phrases, options.tokens, admin if side is gateway else None
+                                side, number, questions, options.tokens, admin if side is gateway else None
                             ),
                         )
                         report[side.name] = leak_report(samples)
@@ -147,11 +145,10 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
                 )
                 report["utility"] = utility_report(answers, prompts)
     return {
-        "command": " ".join(["python", "benchmarks/leaks.py", *_without_keys(sys.argv[1:])]),
+        "command": command(),
         "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "machine": {"system": platform.platform(), "cores": os.cpu_count(), "load": os.getloadavg()[0]},
         "tokens": options.tokens,
-        "questions": len(questions),
         "verdict": verdict(report),
         **report,
     }
@@ -160,10 +157,6 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
 def unfinished(out: Path) -> Path:
     """Where parts are kept until all is measured."""
     return out.with_suffix(".part.json")
-
-
-def _without_keys(arguments: Sequence[str]) -> list[str]:
-    return ["KEY" if before in _KEYS else one for before, one in zip(("", *arguments), arguments, strict=False)]
 
 
 def verdict(report: dict[str, Any]) -> str:

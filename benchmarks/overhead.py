@@ -10,8 +10,10 @@ Examples:
     python benchmarks/overhead.py
         the gateway without an encoder, before an instant mock upstream
 
-    python benchmarks/overhead.py --upstream http://127.0.0.1:8081 --gateway http://127.0.0.1:8080 --key KEY
-        also a running vLLM, direct and through the running gateway before it (encoder and all)
+    python benchmarks/overhead.py --upstream http://127.0.0.1:8081 --gateway http://127.0.0.1:8080 --key KEY \
+            --admin-key ADMIN
+        also a running vLLM, direct and through the running gateway before it (encoder and all), and what
+        that gateway says itself of the time that it added
 
     python benchmarks/overhead.py --clients 1 --rounds 20 --out /tmp/overhead
         one client only; writes /tmp/overhead.json and /tmp/overhead.png
@@ -26,80 +28,29 @@ import json
 import os
 import platform
 import random
-import secrets
-import shutil
-import signal
-import socket
-import subprocess
 import sys
-import tempfile
 import time
-from dataclasses import asdict, dataclass, field
+import urllib.request
+from collections import Counter
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import orjson
 import uvloop
+from prometheus_client.parser import text_string_to_metric_families
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.commands import command
+from benchmarks.peers import MODEL, free_port, peers, program
+from benchmarks.visits import Round, Target, visit
+from server.telemetry import OVERHEAD
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
-ROOT = Path(__file__).resolve().parent.parent
-MODEL = "fake-model"
 KEY = "benchmark-key"
-START_TIMEOUT = 180.0
-QUESTIONS = (
-    "What is the boiling point of water at sea level?",
-    "Write a haiku about autumn rain.",
-    "How do I reverse a list in Python?",
-    "Explain how a bicycle stays upright.",
-    "Give me three ideas for a quick dinner with lentils.",
-    "What does the word serendipity mean?",
-    "Summarise the causes of the French Revolution in two sentences.",
-    "How many minutes are there in a week?",
-)
-
-
-@dataclass(frozen=True)
-class Target:
-    """A way to an upstream."""
-
-    name: str
-    url: str
-    model: str
-    path: str = "/v1/chat/completions"
-    key: str = ""
-    extra: dict[str, Any] = field(default_factory=dict)
-
-    def request(self, number: int, *, stream: bool) -> bytes:
-        """The bytes of one HTTP request."""
-        content = f"{QUESTIONS[number % len(QUESTIONS)]} ({number})"
-        body = {"model": self.model, "messages": [{"role": "user", "content": content}], "max_tokens": 1, **self.extra}
-        if stream:
-            body |= {"stream": True}
-        payload = orjson.dumps(body)
-        parts = urlsplit(self.url)
-        head = [
-            f"POST {parts.path}{self.path} HTTP/1.1",
-            f"host: {parts.netloc}",
-            "content-type: application/json",
-            f"content-length: {len(payload)}",
-        ]
-        if self.key:
-            head.append(f"authorization: Bearer {self.key}")
-        return "\r\n".join([*head, "", ""]).encode() + payload
-
-
-@dataclass
-class Round:
-    """One visit to one target: latencies in milliseconds, requests per second over all clients."""
-
-    p50_ms: float
-    p99_ms: float
-    mean_ms: float
-    per_second: float
 
 
 @dataclass
@@ -119,93 +70,20 @@ class Comparison:
     throughput_high: float
 
 
-class Client(asyncio.Protocol):
-    """One keep-alive HTTP/1.1 connection that costs next to nothing itself."""
+@dataclass
+class Own:
+    """What a gateway added to its requests by its own clock: their total less the upstream's, in milliseconds.
 
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._waiter: asyncio.Future[float] | None = None
-        self._first = 0.0
-        self._length: int | None = None
-        self._body_at = -1
-        self.transport: asyncio.Transport | None = None
+    Beside the differences that clients see, because vLLM's own spread may hide them. It holds no time that
+    vLLM itself lost to the gateway's work on the same cores. Quantiles are interpolated within a bucket.
+    """
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._fail(ConnectionError("the server closed the connection"))
-
-    def _fail(self, error: Exception) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(error)
-
-    async def ask(self, request: bytes) -> tuple[float, float]:
-        """Send a request; seconds to the first byte of the answer's body, and to its end."""
-        assert self.transport is not None
-        self._buffer.clear()
-        self._body_at, self._first = -1, 0.0
-        self._waiter = asyncio.get_running_loop().create_future()
-        began = time.perf_counter()
-        self.transport.write(request)
-        ended = await self._waiter
-        return self._first - began, ended - began
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        if self._body_at < 0:
-            if (end := self._buffer.find(b"\r\n\r\n")) < 0:
-                return
-            head = bytes(self._buffer[:end]).lower()
-            self._body_at = end + 4
-            if b" 200 " not in head.split(b"\r\n", 1)[0]:
-                self._fail(RuntimeError(f"unexpected answer: {bytes(self._buffer[:400])!r}"))
-                return
-            _, found, rest = head.partition(b"content-length: ")
-            self._length = int(rest.split(b"\r\n", 1)[0]) if found else None
-        if not self._first and len(self._buffer) > self._body_at:
-            self._first = time.perf_counter()
-        if self._length is None:
-            done = self._buffer.endswith(b"0\r\n\r\n")
-        else:
-            done = len(self._buffer) - self._body_at >= self._length
-        if done and self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(time.perf_counter())
-
-
-async def visit(target: Target, clients: int, requests: int, *, first_byte: bool, salt: int) -> Round:
-    """Send ``requests`` through ``clients`` connections, each as soon as its last is answered."""
-    loop = asyncio.get_running_loop()
-    address = urlsplit(target.url)
-
-    async def connect() -> Client:
-        _, client = await loop.create_connection(Client, address.hostname or "", address.port or 80)
-        return client
-
-    connections = [await connect() for _ in range(clients)]
-    numbers = iter(range(salt, salt + requests + clients))
-    taken: list[float] = []
-
-    async def go(slot: int, *, count: bool) -> None:
-        for number in numbers:
-            client = connections[slot]
-            if client.transport is None or client.transport.is_closing():  # a slow server dropped it while idle
-                client = connections[slot] = await connect()
-            first, whole = await client.ask(target.request(number, stream=first_byte))
-            taken.append(first if first_byte else whole)
-            if not count:
-                return
-
-    await asyncio.gather(*(go(slot, count=False) for slot in range(clients)))  # warms each connection
-    taken.clear()
-    began = time.perf_counter()
-    await asyncio.gather(*(go(slot, count=True) for slot in range(clients)))
-    elapsed = time.perf_counter() - began
-    for client in connections:
-        if client.transport is not None:
-            client.transport.close()
-    p50, p99 = np.percentile(taken, [50, 99]) * 1e3
-    return Round(float(p50), float(p99), float(np.mean(taken)) * 1e3, len(taken) / elapsed)
+    clients: int
+    requests: int
+    p50_ms: float
+    p99_ms: float
+    within_1_ms: float
+    """Share of the requests."""
 
 
 def interval(values: Sequence[float], *, draws: int = 4_000) -> tuple[float, float, float]:
@@ -236,6 +114,27 @@ def compare(name: str, clients: int, direct: Sequence[Round], through: Sequence[
     )
 
 
+async def counts(gateway: str, admin_key: str) -> Counter[float]:
+    """How many requests a running gateway added at most so much to: by seconds, cumulative, over all endpoints."""
+    asked = urllib.request.Request(f"{gateway}/metrics", headers={"authorization": f"Bearer {admin_key}"})
+    text = await asyncio.to_thread(lambda: urllib.request.urlopen(asked, timeout=10).read().decode())
+    found: Counter[float] = Counter()
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == f"{OVERHEAD}_bucket":
+                found[float(sample.labels["le"])] += int(sample.value)
+    return found
+
+
+def own(clients: int, before: Counter[float], after: Counter[float]) -> Own:
+    """The gateway's own figures of the requests between two looks at its metrics."""
+    bounds = sorted(after)
+    reached = np.array([after[bound] - before[bound] for bound in bounds])
+    p50, p99 = np.interp([0.5 * reached[-1], 0.99 * reached[-1]], [0, *reached], [0, *bounds]) * 1e3
+    within = reached[bounds.index(0.001)] / reached[-1]
+    return Own(clients, int(reached[-1]), float(p50), float(p99), float(within))
+
+
 async def measure(
     targets: Sequence[Target], clients: Sequence[int], rounds: int, requests: int, *, first_byte: bool
 ) -> list[Comparison]:
@@ -248,7 +147,7 @@ async def measure(
             order = list(targets)
             shuffle.shuffle(order)
             for target in order:
-                share = requests // 10 if target.name in SLOW else requests
+                share = requests // 10 if target.slow else requests
                 salt = (number + 1) * 1_000_000 * many
                 seen[target.name].append(
                     await visit(target, many, max(share, 3 * many), first_byte=first_byte, salt=salt)
@@ -270,123 +169,11 @@ def line(result: Comparison) -> str:
     )
 
 
-# Peers answer so much slower that a tenth of the requests gives the same precision.
-SLOW = frozenset({"LiteLLM", "NeMo Guardrails"})
-
-
-def free_port() -> int:
-    """A port of loopback that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextlib.asynccontextmanager
-async def program(arguments: Sequence[str], port: int, **environment: str) -> AsyncIterator[str]:
-    """Run a server until it is not needed any more; gives its URL once its port answers."""
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(  # noqa: ASYNC220 - before anything is measured
-            arguments,
-            cwd=ROOT,
-            env=os.environ | environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            limit = time.monotonic() + START_TIMEOUT
-            while True:
-                with contextlib.suppress(OSError):
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                    writer.close()
-                    break
-                if process.poll() is not None or time.monotonic() > limit:
-                    output.seek(0)
-                    tail = output.read()[-2_000:].decode(errors="replace")
-                    raise RuntimeError(f"{arguments[0]} did not start:\n{tail}")
-                await asyncio.sleep(0.1)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            # The whole session: some servers leave workers behind.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(10)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-async def peers(stack: contextlib.AsyncExitStack, upstream: str, options: argparse.Namespace) -> list[Target]:
-    """Other gateways before the same upstream, where their executables are installed."""
-    directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    found = []
-    for name, executable, prepare in (
-        ("LiteLLM", shutil.which(options.litellm), litellm),
-        ("NeMo Guardrails", shutil.which(options.nemo), nemo),
-    ):
-        if executable is None:
-            print(f"{name:24} not installed")
-            continue
-        port = free_port()
-        arguments, environment, extra = prepare(directory, upstream, port)
-        key = environment.get("LITELLM_MASTER_KEY", "")
-        try:
-            url = await stack.enter_async_context(program([executable, *arguments], port, **environment))
-        except RuntimeError as error:
-            print(f"{name:24} left out: {error}")
-        else:
-            found.append(Target(name, url, MODEL, key=key, extra=extra))
-    return await usable(found)
-
-
-Prepared = tuple[list[str], dict[str, str], dict[str, Any]]
-
-
-def litellm(directory: Path, upstream: str, port: int) -> Prepared:
-    """Arguments, environment and request fields of LiteLLM's proxy: one worker, no callbacks, no database."""
-    config = directory / "litellm.yaml"
-    served = {"model": f"openai/{MODEL}", "api_base": f"{upstream}/v1", "api_key": "none"}
-    config.write_text(json.dumps({"model_list": [{"model_name": MODEL, "litellm_params": served}]}))
-    environment = {"LITELLM_MASTER_KEY": f"sk-{secrets.token_hex(32)}", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    return ["--config", str(config), "--host", "127.0.0.1", "--port", str(port)], environment, {}
-
-
-def nemo(directory: Path, upstream: str, port: int) -> Prepared:
-    """The same of NeMo Guardrails' server, with no rail in its configuration."""
-    config = directory / "nemo" / "config.yml"
-    config.parent.mkdir()
-    model = {"type": "main", "engine": "openai", "model": MODEL, "parameters": {"base_url": f"{upstream}/v1"}}
-    config.write_text(json.dumps({"models": [model]}))
-    fields = {"config_id": "nemo", "guardrails": {"config_id": "nemo"}}
-    return ["server", "--config", str(config.parent), "--port", str(port)], {"OPENAI_API_KEY": "none"}, fields
-
-
-async def usable(targets: Sequence[Target]) -> list[Target]:
-    """Those that answer a request in time; what keeps the others from it is printed."""
-    good = []
-    for target in targets:
-        error: Exception | None = None
-        limit = time.monotonic() + START_TIMEOUT
-        while time.monotonic() < limit:
-            try:
-                await asyncio.wait_for(visit(target, 1, 1, first_byte=False, salt=0), 60)
-                good.append(target)
-                error = None
-                break
-            except (RuntimeError, OSError, TimeoutError) as failure:
-                error = failure
-                await asyncio.sleep(2)
-        if error is not None:
-            print(f"{target.name:24} left out: {error}")
-    return good
-
-
 async def run(options: argparse.Namespace) -> dict[str, Any]:
     """The whole measurement, as the JSON that is written."""
     clients = [int(one) for one in options.clients.split(",")]
     report: dict[str, Any] = {
-        "command": " ".join([Path(sys.executable).name, *sys.argv]),
+        "command": command(),
         "date": time.strftime("%Y-%m-%d"),
         "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()},
         "rounds": options.rounds,
@@ -411,8 +198,18 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         else:
             print("no --gateway given: only the bare vLLM is measured")
         print(f"\ntime to first token, vLLM at {options.upstream}, {options.rounds} rounds")
-        results = await measure(targets, clients, options.rounds, options.vllm_requests, first_byte=True)
-        report["vllm"] = [asdict(result) for result in results]
+        report["vllm"], report["vllm_own"] = [], []
+        for many in clients:
+            before = await counts(options.gateway, options.admin_key) if options.admin_key else None
+            results = await measure(targets, [many], options.rounds, options.vllm_requests, first_byte=True)
+            report["vllm"] += [asdict(result) for result in results]
+            if before is not None:
+                added = own(many, before, await counts(options.gateway, options.admin_key))
+                report["vllm_own"].append(asdict(added))
+                print(
+                    f"{'by its own clock':24} {many:3} clients  added p50 {added.p50_ms:.2f} ms  "
+                    f"p99 {added.p99_ms:.2f} ms  within 1 ms {added.within_1_ms:.1%} of {added.requests}"
+                )
     return report
 
 
@@ -450,11 +247,14 @@ def main() -> None:
     parser.add_argument("--upstream", help="base URL of a running vLLM, to measure it as well")
     parser.add_argument("--gateway", help="base URL of a running gateway before that vLLM")
     parser.add_argument("--key", default="", help="a key that both that gateway and the vLLM take")
+    parser.add_argument("--admin-key", default="", help="that gateway's, to read what it added by its own clock")
     parser.add_argument("--model", default="smollm2", help="name of the model that the vLLM serves")
     parser.add_argument("--litellm", default="litellm", help="executable of LiteLLM's proxy")
     parser.add_argument("--nemo", default="nemoguardrails", help="executable of NeMo Guardrails")
     parser.add_argument("--out", type=Path, default=Path("overhead"), help="where to write, without an ending")
     options = parser.parse_args()
+    if options.admin_key and not options.gateway:
+        parser.error("--admin-key is for the metrics of a --gateway")
     report = uvloop.run(run(options))
     options.out.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n")
     plot(report, options.out.with_suffix(".png"))

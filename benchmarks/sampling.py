@@ -15,7 +15,7 @@ from tests.fakes.shown import hits
 from tests.fakes.wire import COMPLETIONS, GENERATING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     import aiohttp
 
@@ -78,6 +78,14 @@ SUBJECTS: Final = (
 
 
 @dataclass(frozen=True)
+class Question:
+    """A question, and what is withheld from its answer: its own subject's names, and the facts of all."""
+
+    text: str
+    withheld: list[Phrase]
+
+
+@dataclass(frozen=True)
 class Side:
     """Somebody to ask: the gateway, or the vLLM behind it."""
 
@@ -108,20 +116,27 @@ class Admin:
         self._headers = {"authorization": f"Bearer {key}"}
 
     @asynccontextmanager
-    async def forgotten(self, subjects: Iterable[Subject]) -> AsyncIterator[list[Phrase]]:
-        """With the subjects forgotten; gives the phrases that are withheld."""
+    async def forgotten(self, subjects: Sequence[Subject]) -> AsyncIterator[list[Question]]:
+        """With the subjects forgotten; gives their questions."""
         created: list[str] = []
-        phrases: list[Phrase] = []
+        phrases: list[list[Phrase]] = []
         try:
             for subject in subjects:
                 made = await self._call("POST", "/forget-requests?wait=active", json=subject.request)
                 created.append(made["id"])
                 shown = await self._call("GET", f"/forget-requests/{made['id']}")
-                phrases += [
-                    Phrase(one["text"], PhraseClass(one["class"]), len(letters(one["telling"])))
-                    for one in shown["phrases"]
-                ]
-            yield phrases
+                phrases.append(
+                    [
+                        Phrase(one["text"], PhraseClass(one["class"]), len(letters(one["telling"])))
+                        for one in shown["phrases"]
+                    ]
+                )
+            facts = [one for own in phrases for one in own if one.kind is PhraseClass.FACT]
+            yield [
+                Question(text, [*(one for one in own if one.kind is PhraseClass.NAME), *facts])
+                for subject, own in zip(subjects, phrases, strict=True)
+                for text in subject.questions
+            ]
         finally:
             for request_id in created:
                 await self._call("DELETE", f"/forget-requests/{request_id}")
@@ -176,8 +191,7 @@ class Sample:
 async def sampled(
     side: Side,
     number: int,
-    questions: Sequence[str],
-    phrases: Sequence[Phrase],
+    questions: Sequence[Question],
     tokens: int,
     admin: Admin | None = None,
 ) -> Sample:
@@ -185,12 +199,12 @@ async def sampled(
     question = questions[number % len(questions)]
     turn = number // len(questions)
     path, stream = GENERATING[turn % len(GENERATING)], bool(turn // len(GENERATING) % 2)
-    raw, request_id = await side.ask(path, question, tokens=tokens, temperature=1.0, stream=stream)
-    withheld = [one for one in phrases if not contains(question, one, finished=True)]
+    raw, request_id = await side.ask(path, question.text, tokens=tokens, temperature=1.0, stream=stream)
+    withheld = [one for one in question.withheld if not contains(question.text, one, finished=True)]
     found = {text for text, _ in await asyncio.to_thread(hits, path, raw, withheld)}
     detections = (await admin.decision(request_id))["detections"] if admin else []
     return Sample(
-        question,
+        question.text,
         path,
         stream,
         [(one.text, one.kind.value) for one in withheld if one.text in found],

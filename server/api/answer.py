@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 TEXT: Final = "text"
 """The channel of an answer's text: the only one that a continuation can go on from."""
 REASONING: Final = "reasoning"
+PROSE: Final = (TEXT, REASONING)
+"""The channels that hold sentences."""
 TOKENS: Final = "tokens"
 """The texts of tokens as log-probabilities list them. They may run ahead of the text that they make."""
 STOP: Final = "stop"

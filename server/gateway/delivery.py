@@ -10,7 +10,7 @@ import aiohttp
 from guards.detect.windows import sentences
 from guards.errors import CannotDecide
 from guards.watch.watchlist import scope_of
-from server.api.answer import STOP, TEXT, TOKENS, Piece
+from server.api.answer import PROSE, STOP, TEXT, TOKENS, Piece
 from server.api.body import write
 from server.errors import undecided
 from server.gateway.events import EventSplitter, join
@@ -202,13 +202,15 @@ class Delivery:
 
     async def _judge_sentences(self, line: Line) -> None:
         """Have the sentences judged that are complete, and send what may leave of them."""
-        for choice, found in list(line.sentences()) if self._judge else ():
+        for choice, channel, found in list(line.sentences()) if self._judge else ():
+            if choice in line.cut:
+                continue
             told = None
             if found:
-                texts = [line.text_of(choice, window) for window in found]
+                texts = [line.text_of(choice, channel, window) for window in found]
                 first = await self._judge.first_told(texts)
                 told = None if first is None else (found[first[0]], first[1])
-            await self._send(line.judge(choice, found, told))
+            await self._send(line.judge(choice, channel, found, told))
 
     async def _whole(self, answer: Answer, upstream: Upstream) -> Answer:
         """The answer with every choice that meets a phrase regenerated, or cut before it."""
@@ -270,7 +272,7 @@ class Delivery:
             begun = self._begun(piece.choice if of is None else of)
             thread = Thread(self._watch, piece.channel, begun if piece.channel in (TEXT, TOKENS) else "")
             met = thread.feed(piece.text) or thread.finish()
-            if met is None and piece.channel == TEXT and self._judge:
+            if met is None and piece.channel in PROSE and self._judge:
                 windows = sentences(piece.text)
                 texts = [piece.text[window.start : window.end] for window in windows]
                 first = await self._judge.first_told(texts)

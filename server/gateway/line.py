@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from guards.detect.windows import Window, sentences
-from server.api.answer import TEXT, TOKENS, TOOL
+from server.api.answer import PROSE, REASONING, TEXT, TOKENS, TOOL
 from server.gateway.watch import Thread
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ class Line:
         self._before = before
         self._whole = whole
         self._limit = limit
-        self._judged: dict[int, int] | None = {} if judged else None
-        """By choice: how much of its text has been judged."""
+        self._judged: dict[tuple[int, str], int] | None = {} if judged else None
+        """By choice and channel: how much of its text has been judged."""
         self._threads: dict[tuple[int, str], Thread] = {}
         self._queue: deque[_Held] = deque()
         self._out: dict[tuple[int, str], int] = {}
@@ -94,42 +94,42 @@ class Line:
         for key in [key for key in self._threads if key[0] == choice]:
             del self._threads[key]
         if self._judged is not None:
-            self._judged.pop(choice, None)
+            self._judged = {key: done for key, done in self._judged.items() if key[0] != choice}
         self._stream.roll_back(choice, out, tokens)
         if closes:
             self._closing = []
 
-    def sentences(self) -> Iterator[tuple[int, list[Window]]]:
-        """By choice, the sentences of its text that are complete and not yet judged."""
+    def sentences(self) -> Iterator[tuple[int, str, list[Window]]]:
+        """By choice and channel, the sentences of its text that are complete and not yet judged."""
         judged = self._judged
         if judged is None:
             return
         for choice, channel in list(self._threads):
-            if channel == TEXT and choice not in self.cut:
-                thread, done = self._threads[choice, channel], judged.get(choice, 0)
+            if channel in PROSE and choice not in self.cut:
+                thread, done = self._threads[choice, channel], judged.get((choice, channel), 0)
                 if thread.length > done:
                     found = [Window(done + one.start, done + one.end) for one in sentences(thread.text[done:])]
-                    if choice not in self._ended:
+                    if not thread.complete:
                         found = found[:-1]
-                    if found or choice in self._ended:
-                        yield choice, found
+                    if found or thread.complete:
+                        yield choice, channel, found
 
-    def judge(self, choice: int, found: Sequence[Window], told: tuple[Window, str] | None) -> list[bytes]:
+    def judge(self, choice: int, channel: str, found: Sequence[Window], told: tuple[Window, str] | None) -> list[bytes]:
         """Complete sentences of a choice have been judged: one says what ``told`` names, or they may leave."""
-        thread = self._threads[choice, TEXT]
-        judged = thread.length if choice in self._ended else found[-1].end if found else 0
+        thread = self._threads[choice, channel]
+        judged = thread.length if thread.complete else found[-1].end if found else 0
         if told is not None:
             judged = told[0].start
         if self._judged is not None:
-            self._judged[choice] = judged
+            self._judged[choice, channel] = judged
         released = self._release()
         if told is not None:
             self._cut(choice, thread.met(*told))
         return released
 
-    def text_of(self, choice: int, window: Window) -> str:
+    def text_of(self, choice: int, channel: str, window: Window) -> str:
         """A sentence of a choice."""
-        return self._threads[choice, TEXT].text[window.start : window.end]
+        return self._threads[choice, channel].text[window.start : window.end]
 
     def out(self, choice: int) -> str:
         """The text of a choice that is out."""
@@ -161,6 +161,10 @@ class Line:
         raw = self._struck(event, of) if event.alternatives and not stop else event.raw
         met: dict[int, Met | None] = {}
         for piece in pieces:
+            thought = self._threads.get((piece.choice, REASONING))
+            if thought and not thought.complete and piece.channel == TEXT and piece.text:
+                # Its end may hold nothing back any more, or all of the answer would wait behind it.
+                met[piece.choice] = met.get(piece.choice) or thought.finish()
             met[piece.choice] = met.get(piece.choice) or self._thread(piece.choice, piece.channel).feed(piece.text)
         if event.failed:
             ended = tuple({choice for choice, _ in self._threads} - self.cut.keys())
@@ -169,7 +173,7 @@ class Line:
                 self._thread(choice, TEXT)
             mine = [thread for (owner, _), thread in self._threads.items() if owner == choice]
             for thread in mine if not met.get(choice) else ():
-                met[choice] = met.get(choice) or thread.finish()
+                met[choice] = met.get(choice) or (None if thread.complete else thread.finish())
         raws = [raw] if of is None else self._stream.adopt(raw, of, stop=stop)
         marks = tuple(
             (piece.choice, piece.channel, self._thread(piece.choice, piece.channel).length) for piece in pieces
@@ -209,7 +213,7 @@ class Line:
             # Without the blank before it, which the continuation's first token brings along.
             safe = len(self._threads[choice, TEXT].text[: met.hit.start].rstrip())
         if self._judged is not None:
-            safe = min(safe, self._judged.get(choice, 0))
+            safe = min(safe, self._judged.get((choice, TEXT), 0))
         kept: deque[_Held] = deque()
         going_on = True
         for held in self._queue:
@@ -251,6 +255,6 @@ class Line:
         """How much of a text may leave."""
         thread = self._threads[choice, channel]
         free = thread.length if choice in self._ended else thread.clear
-        if self._judged is not None and channel == TEXT:
-            return min(free, self._judged.get(choice, 0))
+        if self._judged is not None and channel in PROSE:
+            return min(free, self._judged.get((choice, channel), 0))
         return free

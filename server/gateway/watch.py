@@ -142,7 +142,7 @@ class Met(NamedTuple):
 class Thread:
     """The text of one channel of one choice, as far as it has come."""
 
-    __slots__ = ("_matchers", "_parts", "_watch", "before", "channel", "length")
+    __slots__ = ("_matchers", "_parts", "_watch", "before", "channel", "complete", "length")
 
     def __init__(self, watch: Watch, channel: str, before: str = "") -> None:
         self.channel = channel
@@ -152,6 +152,7 @@ class Thread:
         self.before = before
         """What stands before it and is not watched."""
         self.length = 0
+        self.complete = False
 
     def feed(self, text: str) -> Met | None:
         """Take in more text. What is met is the last thing it finds."""
@@ -159,10 +160,12 @@ class Thread:
             text = self._watch.stops.get(text, text)
         self._parts.append(text)
         self.length += len(text)
+        self.complete = False
         return self._met([matcher.feed(text) for matcher in self._matchers])
 
     def finish(self) -> Met | None:
         """The text is complete."""
+        self.complete = True
         clear = self.clear
         met = self._met([matcher.finish() for matcher in self._matchers])
         return met or self._cut_off(clear) or self._escaped()

@@ -237,7 +237,9 @@ ATTACKS: dict[str, Attack] = {
     "list-of-prompts": Attack(
         fields=only({"prompt": ["The sky is", f"{QUESTION} It was", "Harry Potter was written by"]}, COMPLETIONS)
     ),
+    "best-of": Attack(fields=only({"best_of": 3, "temperature": 0.8, "seed": 7}, COMPLETIONS)),
     "tokens": Attack(fields=as_tokens("")),
+    "token-lists": Attack(fields=only({"prompt": [Tokens(f"Q: {QUESTION}\nA:"), Tokens("The sky is")]}, COMPLETIONS)),
     "tokens-begun": Attack(begun=BEGUN, fields=as_tokens(BEGUN)),
     "token-bias": Attack(fields=only({"logit_bias": Pushed(" Rowling")}, CHAT, COMPLETIONS, RESPONSES)),
     "own-salt": Attack(fields=lambda path: {"cache_salt": "mine"}),
@@ -401,6 +403,8 @@ def brought_out(made: Attack, path: str, raw: bytes, withheld: Sequence[Phrase])
 
 async def tokenized(client: httpx.AsyncClient, system: System, value: object) -> object:
     """A field with its tokens."""
+    if isinstance(value, list):
+        return [await tokenized(client, system, one) for one in value]
     if not isinstance(value, Tokens | Pushed):
         return value
     answer = await client.post(

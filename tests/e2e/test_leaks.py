@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import System
 
 SAMPLES, BARE, TOKENS, CLIENTS = 24, 12, 24, 8
-QUESTIONS = [question for subject in SUBJECTS for question in subject.questions]
 PROMPTS = utility_prompts()[::20]
 
 
@@ -26,10 +25,10 @@ async def test_nothing_forgotten_leaves_and_nothing_else_is_touched(system: Syst
         admin = Admin(session, system.url, system.admin_key)
         gateway = Side("gateway", session, system.url, system.api_key, MODEL)
         bare = Side("upstream", session, system.engine_url, ENGINE_KEY, MODEL)
-        async with admin.forgotten(SUBJECTS) as phrases:
+        async with admin.forgotten(SUBJECTS) as questions:
             samples, told, answers = await asyncio.gather(
-                each(SAMPLES, lambda number: sampled(gateway, number * 5, QUESTIONS, phrases, TOKENS, admin), CLIENTS),
-                each(BARE, lambda number: sampled(bare, number * 5, QUESTIONS, phrases, TOKENS), CLIENTS),
+                each(SAMPLES, lambda number: sampled(gateway, number * 5, questions, TOKENS, admin), CLIENTS),
+                each(BARE, lambda number: sampled(bare, number * 5, questions, TOKENS), CLIENTS),
                 each(
                     len(PROMPTS),
                     lambda number: undisturbed(gateway, None, admin, number, PROMPTS, TOKENS),

@@ -26,6 +26,8 @@ class Script:
     otherwise: list[str] = field(default_factory=list)
     arguments: str | None = None
     """If set, it calls a tool with these arguments, and what ``otherwise`` holds are others."""
+    thinks: list[str] = field(default_factory=list)
+    """What it reasons before each of its answers, in a chat."""
     requests: list[dict[str, Any]] = field(default_factory=list)
     refuses_to_go_on: bool = False
     stopped: str | int | None = None
@@ -50,10 +52,12 @@ class Script:
             if body.get("stream"):
                 return Reply(chunks=wire.chunks(), content_type="text/event-stream; charset=utf-8")
             return Reply(body=wire.whole())
+        thought = _TOKEN.findall(self.thinks.pop(0)) if self.thinks else []
         count = sum(len(tokens) for tokens, _ in choices)
         usage = {"prompt_tokens": prompt, "total_tokens": prompt + count, "completion_tokens": count}
         if body.get("stream"):
-            chunks = self._chunks(body, choices, usage, stopped=None if restricted else self.stopped, chat=chat)
+            stopped = None if restricted else self.stopped
+            chunks = self._chunks(body, choices, usage, thought, stopped=stopped, chat=chat)
             return Reply(chunks=chunks, content_type="text/event-stream; charset=utf-8")
         whole = {
             "id": f"id-{len(self.requests)}",
@@ -66,6 +70,8 @@ class Script:
             ],
             "usage": usage,
         }
+        for choice in whole["choices"] if thought else ():
+            choice["message"]["reasoning"] = "".join(thought)
         return Reply(body=orjson.dumps(whole))
 
     def _tokens(self, body: dict[str, Any], index: int, *, restricted: bool) -> tuple[list[str], str]:
@@ -97,6 +103,7 @@ class Script:
         body: dict[str, Any],
         choices: list[tuple[list[str], str]],
         usage: dict[str, Any],
+        thought: list[str],
         *,
         stopped: str | int | None,
         chat: bool,
@@ -113,6 +120,11 @@ class Script:
             for index in range(len(choices)):
                 first = {"index": index, "delta": {"role": "assistant", "content": ""}, "logprobs": None}
                 chunks.append(head | {"choices": [first | {"finish_reason": None}]})
+        for token in thought:
+            chunks += [
+                head | {"choices": [{"index": index, "delta": {"reasoning": token}, "finish_reason": None}]}
+                for index in range(len(choices))
+            ]
         for place in range(max(len(tokens) for tokens, _ in choices)):
             for index, (tokens, _) in enumerate(choices):
                 if place < len(tokens):

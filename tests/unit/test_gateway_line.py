@@ -35,8 +35,8 @@ def meets(text: str) -> bool:
     return any(matcher.feed(text) or matcher.finish() for matcher in watch().matchers())
 
 
-def chunk(choice: int, text: str, reason: str | None = None) -> bytes:
-    one = {"index": choice, "delta": {"content": text} if text else {}, "logprobs": None, "finish_reason": reason}
+def chunk(choice: int, text: str, reason: str | None = None, *, field: str = "content") -> bytes:
+    one = {"index": choice, "delta": {field: text} if text else {}, "logprobs": None, "finish_reason": reason}
     return b"data: " + orjson.dumps({"id": "x", "created": 1, "model": "m", "choices": [one]})
 
 
@@ -74,3 +74,37 @@ def test_what_leaves_meets_no_phrase_and_what_meets_none_leaves(texts: list[str]
             assert told(out, choice) == text
     if not line.cut:
         assert out == sent
+
+
+@settings(deadline=None)
+@given(texts=st.lists(_texts, min_size=1, max_size=4), data=st.data())
+def test_neither_does_what_goes_on_from_it(texts: list[str], data: st.DataObject) -> None:
+    """An answer that is rolled back, and whatever it is continued with: what has left and what follows are one text."""
+    line = Line(Chunks(CHAT), watch(), lambda choice: "")
+    out: list[bytes] = []
+    for place, text in enumerate(texts):
+        continuation, kept, left = Chunks(CHAT), told(out, 0), text
+        while 0 not in line.cut:
+            size = data.draw(st.integers(1, 9))
+            piece, left = left[:size], left[size:]
+            raw = chunk(0, piece, None if piece else "stop")
+            out += line.take_of(0, continuation, raw, closes=True) if place else line.take(raw)
+            if not piece:
+                break
+        if 0 not in line.cut:
+            assert told(out, 0) == kept + text
+            break
+        assert line.out(0) == told(out, 0)
+        assert (kept + text).startswith(told(out, 0))
+        line.resume(0, 0, closes=True)
+    assert not meets(told([*out, *line.finish()], 0))
+
+
+def test_an_answer_does_not_wait_behind_the_end_of_its_reasoning() -> None:
+    line = Line(Chunks(CHAT), watch(), lambda choice: "")
+    thought = chunk(0, "This is about the vault", field="reasoning")
+    answer = chunk(0, "Hello there")
+    assert line.take(thought) == []
+    assert line.take(answer) == [thought, answer]
+    assert line.take(chunk(0, " opens with swordfish", field="reasoning")) == []
+    assert line.cut[0].channel == "reasoning"

@@ -335,6 +335,36 @@ async def test_a_sentence_that_says_it_in_other_words_does_not_leave(
     assert "Some say it was he" not in raw.decode() or not near
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("thought", [STORY, "Let me see. Some say it was he. Others do not."])
+async def test_neither_does_reasoning_that_says_it(
+    gate: Wired, upstream: FakeUpstream, thought: str, stream: bool
+) -> None:
+    await gate.meaning.apply(STATED)
+    await gate.watchlist.apply(replace(STATED, phrases=FACTS.phrases))
+    gate.detector.actions = {"fr_1": Action.RESTRICT}
+    gate.detector.found = {"fr_1": {0: ""}}
+    upstream.handler = script = Script(
+        "All is quiet.", ["All is well."], thinks=[thought, "Nothing comes to mind. Be kind."]
+    )
+    raw = await (await gate.post(CHAT, asked(CHAT, "Who?", stream=stream))).read()
+    assert len(script.requests) == 2
+    assert told(CHAT, raw) == "All is well."
+    assert reason(CHAT, raw) == "stop"
+    reasoned = reasoning(raw, stream=stream)
+    assert reasoned.endswith("Nothing comes to mind. Be kind.")
+    assert FACT not in reasoned
+    assert "he." not in reasoned
+
+
+def reasoning(raw: bytes, *, stream: bool) -> str:
+    """What a chat's answer gives as reasoning."""
+    if not stream:
+        return str(json.loads(raw)["choices"][0]["message"]["reasoning"])
+    events = [json.loads(line[6:]) for line in raw.decode().splitlines() if line.startswith("data: {")]
+    return "".join(choice["delta"].get("reasoning", "") for event in events for choice in event["choices"])
+
+
 @pytest.mark.parametrize("path", GENERATING)
 async def test_sentences_leave_as_they_are_complete(gate: Wired, upstream: FakeUpstream, path: str) -> None:
     await gate.meaning.apply(STATED)
