@@ -29,7 +29,7 @@ from guards.phrases.shingling import Shingles
 from guards.phrases.short import ShortPhrases
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -59,6 +59,8 @@ class Hit:
     What is spelt differently, begins within a word or is a run of words may have begun before what was pending.
     """
     end: int
+    run: bool = False
+    """Whether it is a run of words of a text that is kept as shingles: no phrase of the scope's."""
 
 
 class PhraseSet:
@@ -114,25 +116,28 @@ class PhraseSet:
         return Matcher(self, before, ignore)
 
     def find(self, text: str) -> list[Hit]:
-        """Every phrase in a whole text, spelt right (rule 1), in the order in which they end."""
+        """Every phrase (rule 1) and every run of words (rule 4) in a whole text, in the order in which they end."""
         form = Form()
         words: list[Word] = []
         for start in range(0, len(text), _AT_ONCE):
             words += form.read(text[start : start + _AT_ONCE])[0]
         if last := form.end():
             words.append(last)
-        found: list[tuple[int, int, _Owned]] = []
+        found: list[tuple[int, int, _Owned, bool]] = []
         for start, number in self._beginnings.spelt(form.letters):
             end = start + len(self._pieces.phrases[number])
-            found.extend((start, end, owned) for owned in self._long[number])
+            found.extend((start, end, owned, False) for owned in self._long[number])
         recent: deque[Word] = deque(maxlen=_WORDS)
         for word in words:
             recent.append(word)
             for first, number in self._shorts.ended(recent) if self._shorts else ():
-                found.extend((first.start, word.end, owned) for owned in self._short[number])
+                found.extend((first.start, word.end, owned, False) for owned in self._short[number])
+        for place, owner in self._shingles.runs(words) if self._shingles else ():
+            run = words[place : place + RUN]
+            found.append((run[0].start, run[-1].end, (owner, _phrase_of(run)), True))
         return [
-            Hit(owner, phrase, form.place(start), form.place(end - 1) + 1)
-            for start, end, (owner, phrase) in sorted(found, key=lambda each: (each[1], each[0]))
+            Hit(owner, phrase, form.place(start), form.place(end - 1) + 1, run)
+            for start, end, (owner, phrase), run in sorted(found, key=lambda each: (each[1], each[0]))
         ]
 
     def _letters_of(self, owner: str, texts: Container[tuple[str, str]]) -> list[str]:
@@ -246,10 +251,10 @@ class Matcher:
                 if (owner, phrase.text) not in ignore:
                     return self._hit(owner, phrase, first.start, word.end)
         for owner in self._set._shingles.owners(words) if self._set._shingles else ():
-            run = [each.letters for each in words][-RUN:]
-            phrase = Phrase(" ".join(run), PhraseClass.FACT, telling=len("".join(run)))
+            phrase = _phrase_of([*words][-RUN:])
             if (owner, phrase.text) not in ignore:
-                return Hit(owner, phrase, max(words[-RUN].place, 0), self._form.place(word.end - 1) + 1)
+                start, end = max(words[-RUN].place, 0), self._form.place(word.end - 1) + 1
+                return Hit(owner, phrase, start, end, run=True)
         return None
 
     def _hold(self, released: int) -> None:
@@ -292,3 +297,9 @@ class Matcher:
 
     def _hit(self, owner: str, phrase: Phrase, start: int, end: int) -> Hit:
         return Hit(owner, phrase, max(self._form.place(start), 0), self._form.place(end - 1) + 1)
+
+
+def _phrase_of(run: Sequence[Word]) -> Phrase:
+    """A run of words of a text that is kept as shingles."""
+    letters = [word.letters for word in run]
+    return Phrase(" ".join(letters), PhraseClass.FACT, telling=len("".join(letters)))

@@ -9,7 +9,7 @@ import numpy as np
 from guards.phrases.shingles import RUN, hashes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -36,3 +36,10 @@ class Shingles:
         run = hashes([word.letters for word in words][-RUN:])[0]
         first, last = self._values.searchsorted(run, "left"), self._values.searchsorted(run, "right")
         return [self._owners[owner] for owner in self._owner[first:last]]
+
+    def runs(self, words: Sequence[Word]) -> Iterator[tuple[int, str]]:
+        """Where ``RUN`` of a text's words stand in a row in somebody's text: the first one's place, and whose."""
+        runs = hashes([word.letters for word in words])
+        firsts, lasts = self._values.searchsorted(runs, "left"), self._values.searchsorted(runs, "right")
+        for place in np.flatnonzero(firsts < lasts).tolist():
+            yield from ((place, self._owners[owner]) for owner in self._owner[firsts[place] : lasts[place]])

@@ -11,12 +11,9 @@ from server.admin.replies import Reply
 from server.registry.hits import Hits
 
 
-class PhraseUse(Reply):
-    """One phrase, and how often answers held it."""
+class Use(Reply):
+    """How often answers held something that is withheld."""
 
-    text: str
-    class_: PhraseClass = Field(serialization_alias="class")
-    innocent_rate: float = Field(description="Estimated share of ordinary answers that contain it")
     hits_flagged: int = Field(description="Withheld from answers to prompts that were recognised")
     hits_unflagged: int = Field(
         description="Withheld from answers to prompts that nothing flagged: innocent, or missed by detection"
@@ -25,17 +22,28 @@ class PhraseUse(Reply):
     last_at: datetime | None
 
     @classmethod
-    def use(cls, phrase: Phrase, hits: Hits) -> Self:
-        """From a scope's phrase and its counts."""
+    def of(cls, hits: Hits, **more: object) -> Self:
+        """From the counts, and what else belongs to it."""
         return cls(
-            text=phrase.text,
-            class_=phrase.kind,
-            innocent_rate=phrase.innocent_rate,
+            **more,
             hits_flagged=hits.flagged,
             hits_unflagged=hits.unflagged,
             seen=hits.seen,
             last_at=None if hits.last_at is None else datetime.fromtimestamp(hits.last_at, UTC),
         )
+
+
+class PhraseUse(Use):
+    """One phrase, and how often answers held it."""
+
+    text: str
+    class_: PhraseClass = Field(serialization_alias="class")
+    innocent_rate: float = Field(description="Estimated share of ordinary answers that contain it")
+
+    @classmethod
+    def use(cls, phrase: Phrase, hits: Hits) -> Self:
+        """From a scope's phrase and its counts."""
+        return cls.of(hits, text=phrase.text, class_=phrase.kind, innocent_rate=phrase.innocent_rate)
 
 
 class PhrasesReply(Reply):
@@ -44,11 +52,17 @@ class PhrasesReply(Reply):
     id: str
     version: int | None = Field(description="The version in force; without one there are no phrases in use")
     phrases: list[PhraseUse]
+    quotations: Use | None = Field(description="Any run of words of a text that is kept as hashes, if it is")
 
     @classmethod
-    def of(cls, request_id: str, scope: Scope | None, hits: list[Hits]) -> Self:
-        """From what is in force of a request, and the counts of its phrases in their order."""
+    def of(cls, request_id: str, scope: Scope | None, runs: Hits, hits: list[Hits]) -> Self:
+        """From what is in force of a request, and the counts of its runs of words and of its phrases in their order."""
         used = zip(scope.phrases if scope else (), hits, strict=True)
         phrases = [PhraseUse.use(phrase, counts) for phrase, counts in used]
         phrases.sort(key=lambda use: -(use.hits_flagged + use.hits_unflagged + use.seen))
-        return cls(id=request_id, version=scope.version if scope else None, phrases=phrases)
+        return cls(
+            id=request_id,
+            version=scope.version if scope else None,
+            phrases=phrases,
+            quotations=Use.of(runs) if scope and scope.shingles is not None else None,
+        )

@@ -35,6 +35,7 @@ from server.admin.replies import (
 )
 from server.admin.routing import AdminRoute
 from server.errors import NotFound
+from server.registry.hits import ANY_RUN
 from server.registry.lifecycle import State, UnknownRequest
 
 if TYPE_CHECKING:
@@ -128,8 +129,9 @@ def create_admin_router(
     async def show_phrases(request_id: RequestId) -> PhrasesReply:
         """Counts of all replicas, a few seconds old for the others; those that a killed process held are lost."""
         scope = await forgetting.scope(await registry.get(request_id))
-        phrases = scope.phrases if scope else ()
-        return PhrasesReply.of(request_id, scope, await hits.of(request_id, (phrase.text for phrase in phrases)))
+        phrases = [phrase.text for phrase in scope.phrases] if scope else []
+        runs, *of_phrases = await hits.of(request_id, [ANY_RUN, *phrases])
+        return PhrasesReply.of(request_id, scope, runs, of_phrases)
 
     @router.patch("/forget-requests/{id}", responses=_NOT_FOUND | _CONFLICT, summary="Change a request")
     async def patch(request_id: RequestId, body: PatchBody, wait: Wait = None) -> Receipt:

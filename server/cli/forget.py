@@ -189,10 +189,10 @@ def phrases(
         found = client.get(f"/forget-requests/{request_id}/phrases")
     if as_json:
         terminal.out.print_json(data=found)
-    elif found["phrases"]:
-        terminal.out.print(use_table(found["phrases"]))
+    elif found["phrases"] or found["quotations"]:
+        terminal.out.print(use_table(found["phrases"], found["quotations"]))
     else:
-        terminal.say(f"{request_id} has no phrases to show: it is not in force, or a long text that is kept as hashes.")
+        terminal.say(f"{request_id} has no phrases to show: it is not in force, or none could be derived.")
 
 
 @app.command(

@@ -32,14 +32,19 @@ def phrase_table(phrases: list[dict[str, Any]]) -> Table:
     return table
 
 
-def use_table(phrases: list[dict[str, Any]]) -> Table:
-    """Where each phrase was met, and how often it was expected to be innocent."""
+def use_table(phrases: list[dict[str, Any]], quotations: dict[str, Any] | None) -> Table:
+    """Where each phrase was met, and how often it was expected to be innocent; and runs of words of a long text."""
     table = Table("phrase", "class", "innocent", "recognised prompts", "other prompts", "left alone", "last met")
+    if quotations:
+        table.add_row("any eight words of its text", "", "", *_counts(quotations))
     for phrase in phrases:
-        counts = (str(phrase[name]) for name in ("hits_flagged", "hits_unflagged", "seen"))
-        last = (phrase["last_at"] or "never")[:16].replace("T", " ")
-        table.add_row(_cell(phrase["text"]), phrase["class"], _share(phrase["innocent_rate"]), *counts, last)
+        table.add_row(_cell(phrase["text"]), phrase["class"], _share(phrase["innocent_rate"]), *_counts(phrase))
     return table
+
+
+def _counts(use: dict[str, Any]) -> list[str]:
+    last = (use["last_at"] or "never")[:16].replace("T", " ")
+    return [*(str(use[name]) for name in ("hits_flagged", "hits_unflagged", "seen")), last]
 
 
 def _cell(text: str) -> Text:

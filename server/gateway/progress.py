@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from guards.plan import Plan
 from guards.watch.watchlist import scope_of
 from server.registry.decisions import Decision, DecisionDetection, DecisionIntervention
+from server.registry.hits import ANY_RUN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,7 +96,7 @@ class Recorder:
             if acted:
                 self._telemetry.met(met.phrase.kind.value, flagged=flagged)
             if self._hits is not None:
-                self._hits.count(forgotten, met.phrase.text, flagged=flagged, acted=acted)
+                self._hits.count(forgotten, ANY_RUN if met.run else met.phrase.text, flagged=flagged, acted=acted)
         if progress.ready:
             self._telemetry.upstream(endpoint, progress.upstream)
             self._telemetry.overhead(endpoint, now - progress.began - progress.upstream)

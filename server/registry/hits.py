@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from server.vault import Vault
 
+ANY_RUN: Final = ""
+"""Under this the runs of words are counted of a text that is kept as shingles: they are too many to count apart."""
 _BATCH: Final = 500
 
 

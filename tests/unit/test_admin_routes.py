@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
 from guards.errors import Overloaded
+from guards.phrases.quotations import MOST_WORDS
 from guards.scope import Mode
 from server.admin.bodies import MAX_BODY_BYTES
 from server.admin.explain import Explain
@@ -23,7 +24,7 @@ from server.api.completions import Completions
 from server.api.endpoint import Limits
 from server.errors import Unauthorized
 from server.registry.decisions import DecisionLog
-from server.registry.hits import PhraseHits
+from server.registry.hits import ANY_RUN, PhraseHits
 from server.registry.registry import Registry
 from server.upstream.capabilities import Capabilities
 from server.vault import Vault
@@ -213,6 +214,23 @@ async def test_phrases_may_be_given_with_the_request(client: httpx.AsyncClient) 
     assert [phrase["text"] for phrase in shown["phrases"]] == ["Heart of Gold"]
 
 
+async def test_runs_of_words_of_a_long_text_are_counted_together(
+    replica: Replica, registry: Registry, log: DecisionLog
+) -> None:
+    app = application(replica, registry, log)
+    async with connected(app) as client:
+        book = " ".join(f"quillfeather{number}" for number in range(MOST_WORDS + 1))
+        created = await forget(client, kind="work", extent="text", examples=[{"text": book}])
+        app.state.hits.count(created["id"], ANY_RUN, False, True)
+        found = (await client.get(f"/forget-requests/{created['id']}/phrases")).json()
+        assert found["phrases"] == []
+        assert {name: found["quotations"][name] for name in ("hits_flagged", "hits_unflagged", "seen")} == {
+            "hits_flagged": 0,
+            "hits_unflagged": 1,
+            "seen": 0,
+        }
+
+
 async def test_phrases_tell_where_they_were_met(replica: Replica, registry: Registry, log: DecisionLog) -> None:
     app = application(replica, registry, log)
     async with connected(app) as client:
@@ -234,7 +252,12 @@ async def test_phrases_tell_where_they_were_met(replica: Replica, registry: Regi
         }
         assert first["last_at"] is not None
         await client.delete(f"/forget-requests/{created['id']}")
-        assert (await client.get(path)).json() == {"id": created["id"], "version": None, "phrases": []}
+        assert (await client.get(path)).json() == {
+            "id": created["id"],
+            "version": None,
+            "phrases": [],
+            "quotations": None,
+        }
         error(await client.get(f"/forget-requests/fr_{'0' * 32}/phrases"), 404)
 
 

@@ -62,7 +62,9 @@ class FakeGateway:
                 return httpx.Response(200, json={**self.requests[-1], "corrections": [item]})
             case "GET", ["forget-requests", request_id, "phrases"]:
                 phrases = [{**phrase, **HITS} for phrase in self._find(request_id).get("phrases", [])]
-                return httpx.Response(200, json={"id": request_id, "version": 1, "phrases": phrases})
+                runs = self._find(request_id).get("quotations")
+                shown = {"id": request_id, "version": 1, "phrases": phrases, "quotations": runs}
+                return httpx.Response(200, json=shown)
             case "PATCH", ["forget-requests", request_id] if "phrases" in body:
                 self._find(request_id)["phrases"] = [{**phrase, **KNOWN} for phrase in body["phrases"] or []]
                 return httpx.Response(200, json=self._find(request_id))
@@ -315,6 +317,14 @@ def test_phrases_are_shown_replaced_and_reported(run: Run, gateway: FakeGateway,
     run("forget", "phrases", "fr_0", "--derive")
     assert ("PATCH", "/forget-requests/fr_0?wait=active", {"phrases": None}) in gateway.calls
     assert run("forget", "phrases", "fr_0", "--derive", "--replace", str(file))[0] == 1
+
+
+def test_runs_of_a_long_text_are_reported(run: Run, gateway: FakeGateway) -> None:
+    run("forget", "add", "A book", "--kind", "work")
+    gateway.requests[0]["quotations"] = HITS
+    out = run("forget", "phrases", "fr_0")[1]
+    for shown in ("any eight words of its text", "7", "2", "31", "2026-11-22 10:11"):
+        assert shown in out
 
 
 def test_it_need_not_wait(run: Run, gateway: FakeGateway) -> None:

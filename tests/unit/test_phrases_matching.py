@@ -359,6 +359,30 @@ def test_a_quotation_is_found_with_its_last_word(places: list[int], ahead: str, 
     assert known.isdisjoint(hashes(words_of(passed)).tolist())
 
 
+@given(st.integers(0, 8), st.integers(0, 8))
+def test_every_run_of_a_quotation_is_found_in_a_whole_text(skipped: int, left: int) -> None:
+    phrases = PhraseSet([], shingles={"r1": np.empty(0, np.uint64), "r2": hashes(words_of(QUOTATION))})
+    quoted = " ".join(QUOTATION.split()[skipped : len(QUOTATION.split()) - left])
+    text = f"He wrote - {quoted} - and so on"
+    hits = phrases.find(text)
+    assert [hit.phrase.text for hit in hits] == [
+        " ".join(words_of(quoted)[first : first + RUN]) for first in range(len(words_of(quoted)) - RUN + 1)
+    ]
+    assert all(hit.owner == "r2" and hit.run for hit in hits)
+    assert all(words_of(text[hit.start : hit.end]) == hit.phrase.text.split() for hit in hits)
+
+
+def test_what_of_a_quotation_was_supplied_passes() -> None:
+    phrases = PhraseSet([], shingles={"r1": hashes(words_of(QUOTATION))})
+    stated = {(hit.owner, hit.phrase.text) for hit in phrases.find(QUOTATION[:80])}
+    words = QUOTATION.split()
+    matcher = phrases.matcher(ignore=stated)
+    assert matcher.feed(" ".join(words[:12])) is None
+    hit = matcher.feed(" " + " ".join(words[12:]))
+    assert hit is not None
+    assert hit.run
+
+
 def test_seven_words_are_no_quotation_but_the_end_of_the_text_may_make_eight() -> None:
     phrases = PhraseSet([], shingles={"r1": hashes(words_of(QUOTATION))})
     seven, eight = " ".join(QUOTATION.split()[:7]), " ".join(QUOTATION.split()[:8]).rstrip(",")

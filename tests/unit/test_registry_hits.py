@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
-from server.registry.hits import Hits, PhraseHits
+from guards.phrases.matching import PhraseSet
+from guards.phrases.phrase import Phrase, PhraseClass
+from guards.phrases.shingles import hashes, words_of
+from server.gateway.progress import Progress, Recorder
+from server.registry.decisions import DecisionLog
+from server.registry.hits import ANY_RUN, Hits, PhraseHits
 from server.registry.tables import phrase_hits
+from server.telemetry import Telemetry
 from server.vault import Vault
 from tests.fakes.detection import VAULT_KEY
 
@@ -43,6 +49,19 @@ async def test_hits_add_up_by_phrase_and_by_what_was_done(registry: Registry) ->
     assert found.last_at is not None
     assert other == Hits()
     assert (await hits.of("fr_2", [SECRET]))[0].flagged == 1
+
+
+async def test_what_an_answer_met_is_counted_once_it_is_over(registry: Registry) -> None:
+    words = " ".join(f"quillfeather{number}" for number in range(12))
+    phrases = PhraseSet([("fr_1", Phrase(SECRET, PhraseClass.FACT, 12))], shingles={"fr_1": hashes(words_of(words))})
+    counted = make(registry)
+    recorder = Recorder(DecisionLog(registry.engine, retention=10), Telemetry(), counted)
+    quoted = phrases.find(f"It says {words}.")
+    met = [*quoted, *phrases.find(f"It was {SECRET}."), *phrases.find(SECRET)]
+    recorder.record("chat", "id", Progress(0.0, admitted=True, met=met))
+    runs, phrase = await counted.of("fr_1", [ANY_RUN, SECRET])
+    assert len(quoted) > 0
+    assert (runs.unflagged, phrase.unflagged) == (len(quoted), 2)
 
 
 async def test_replicas_add_to_the_same_counts(registry: Registry) -> None:
