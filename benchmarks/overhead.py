@@ -1,4 +1,4 @@
-"""What the gateway adds to a request, against an upstream that answers at once and, if given, a real vLLM.
+"""What the gateway adds to a request: before an upstream that answers at once or, if one is given, a real vLLM.
 
 Everything is measured in one run, in interleaved rounds: each round visits every way to the upstream
 (direct, through the gateway, through peers that are installed) in a new order, so that a slow moment
@@ -12,8 +12,8 @@ Examples:
 
     python benchmarks/overhead.py --upstream http://127.0.0.1:8081 --gateway http://127.0.0.1:8080 --key KEY \
             --admin-key ADMIN
-        also a running vLLM, direct and through the running gateway before it (encoder and all), and what
-        that gateway says itself of the time that it added
+        a running vLLM, direct and through the running gateway before it (encoder and all), and what that
+        gateway says itself of the time that it added
 
     python benchmarks/overhead.py --clients 1 --rounds 20 --out /tmp/overhead
         one client only; writes /tmp/overhead.json and /tmp/overhead.png
@@ -169,16 +169,8 @@ def line(result: Comparison) -> str:
     )
 
 
-async def run(options: argparse.Namespace) -> dict[str, Any]:
-    """The whole measurement, as the JSON that is written."""
-    clients = [int(one) for one in options.clients.split(",")]
-    report: dict[str, Any] = {
-        "command": command(),
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()},
-        "rounds": options.rounds,
-        "requests": options.requests,
-    }
+async def before_mock(options: argparse.Namespace, clients: Sequence[int], report: dict[str, Any]) -> None:
+    """The gateway by itself, and peers, before an upstream that answers at once."""
     async with contextlib.AsyncExitStack() as stack:
         port = free_port()
         mock = [sys.executable, "-m", "tests.fakes.upstream", "--port", str(port), "--model", MODEL]
@@ -191,25 +183,44 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         print(f"\nwhole answers, instant mock upstream, {options.rounds} rounds")
         results = await measure(targets, clients, options.rounds, options.requests, first_byte=False)
         report["mock"] = [asdict(result) for result in results]
+
+
+async def before_vllm(options: argparse.Namespace, clients: Sequence[int], report: dict[str, Any]) -> None:
+    """A running vLLM, and the gateway before it."""
+    targets = [Target("vLLM, direct", options.upstream, options.model, key=options.key)]
+    if options.gateway:
+        targets.append(Target("vLLM, gateway", options.gateway, options.model, key=options.key))
+    else:
+        print("no --gateway given: only the bare vLLM is measured")
+    print(f"\ntime to first token, vLLM at {options.upstream}, {options.rounds} rounds")
+    report["vllm"], report["vllm_own"] = [], []
+    for many in clients:
+        before = await counts(options.gateway, options.admin_key) if options.admin_key else None
+        results = await measure(targets, [many], options.rounds, options.vllm_requests, first_byte=True)
+        report["vllm"] += [asdict(result) for result in results]
+        if before is not None:
+            added = own(many, before, await counts(options.gateway, options.admin_key))
+            report["vllm_own"].append(asdict(added))
+            print(
+                f"{'by its own clock':24} {many:3} clients  added p50 {added.p50_ms:.2f} ms  "
+                f"p99 {added.p99_ms:.2f} ms  within 1 ms {added.within_1_ms:.1%} of {added.requests}"
+            )
+
+
+async def run(options: argparse.Namespace) -> dict[str, Any]:
+    """The whole measurement, as the JSON that is written."""
+    clients = [int(one) for one in options.clients.split(",")]
+    report: dict[str, Any] = {
+        "command": command(),
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()},
+        "rounds": options.rounds,
+        "requests": options.requests,
+    }
     if options.upstream:
-        targets = [Target("vLLM, direct", options.upstream, options.model, key=options.key)]
-        if options.gateway:
-            targets.append(Target("vLLM, gateway", options.gateway, options.model, key=options.key))
-        else:
-            print("no --gateway given: only the bare vLLM is measured")
-        print(f"\ntime to first token, vLLM at {options.upstream}, {options.rounds} rounds")
-        report["vllm"], report["vllm_own"] = [], []
-        for many in clients:
-            before = await counts(options.gateway, options.admin_key) if options.admin_key else None
-            results = await measure(targets, [many], options.rounds, options.vllm_requests, first_byte=True)
-            report["vllm"] += [asdict(result) for result in results]
-            if before is not None:
-                added = own(many, before, await counts(options.gateway, options.admin_key))
-                report["vllm_own"].append(asdict(added))
-                print(
-                    f"{'by its own clock':24} {many:3} clients  added p50 {added.p50_ms:.2f} ms  "
-                    f"p99 {added.p99_ms:.2f} ms  within 1 ms {added.within_1_ms:.1%} of {added.requests}"
-                )
+        await before_vllm(options, clients, report)
+    else:
+        await before_mock(options, clients, report)
     return report
 
 
@@ -244,7 +255,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10, help="interleaved rounds (10 or more for the intervals)")
     parser.add_argument("--requests", type=int, default=1_000, help="requests in each round to the mock")
     parser.add_argument("--vllm-requests", type=int, default=64, help="requests in each round to the real vLLM")
-    parser.add_argument("--upstream", help="base URL of a running vLLM, to measure it as well")
+    parser.add_argument("--upstream", help="base URL of a running vLLM, to measure instead of the mock")
     parser.add_argument("--gateway", help="base URL of a running gateway before that vLLM")
     parser.add_argument("--key", default="", help="a key that both that gateway and the vLLM take")
     parser.add_argument("--admin-key", default="", help="that gateway's, to read what it added by its own clock")

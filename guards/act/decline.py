@@ -229,6 +229,9 @@ _WORDINGS: Final = {
 LANGUAGES: Final = tuple(sorted(_WORDINGS))
 """Languages that a question can be neutralised in; any other is neutralised in English."""
 
+BRIEF: Final = "?"
+"""What is asked where there is no room for more, in any language."""
+
 _DEFAULT: Final = "en"
 # Of its classifications of short questions in these languages, those below this were often wrong.
 _MIN_CONFIDENCE: Final = 0.5

@@ -190,9 +190,9 @@ class ChatCompletions(Endpoint):
             return Form.PREFILL
         return Form.QUESTION
 
-    def neutral(self, body: Body, path: Path, text: str) -> object:
+    def neutral(self, body: Body, path: Path, text: str, *, brief: bool = False) -> object:
         # vLLM parses the arguments of a tool call before its template prints them.
-        return "{}" if path[-1] == "arguments" else super().neutral(body, path, text)
+        return "{}" if path[-1] == "arguments" else super().neutral(body, path, text, brief=brief)
 
     def max_output(self, body: Body) -> int | None:
         limit = body.get("max_completion_tokens")

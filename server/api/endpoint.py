@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
-from guards.act.decline import neutral_text
+from guards.act.decline import BRIEF, neutral_text
 from server.api.usage import ChoicesUsage
 from server.errors import BadRequest
 
@@ -104,9 +104,9 @@ class Endpoint(Passage):
     def form(self, body: Body, path: Path) -> Form:
         """How the text at ``path`` asks."""
 
-    def neutral(self, body: Body, path: Path, text: str) -> object:
-        """What stands at ``path`` instead of ``text``, the answer to which is withheld."""
-        return neutral_text(text, self.form(body, path))
+    def neutral(self, body: Body, path: Path, text: str, *, brief: bool = False) -> object:
+        """What stands at ``path`` instead of ``text``, the answer to which is withheld: ``brief`` as a token or two."""
+        return BRIEF if brief else neutral_text(text, self.form(body, path))
 
     @abstractmethod
     def max_output(self, body: Body) -> int | None:

@@ -193,10 +193,10 @@ class Messages(Endpoint):
             return Form.PREFILL
         return Form.QUESTION
 
-    def neutral(self, body: Body, path: Path, text: str) -> object:
+    def neutral(self, body: Body, path: Path, text: str, *, brief: bool = False) -> object:
         if path[-1] == "input":
             return {}
-        new = super().neutral(body, path, text)
+        new = super().neutral(body, path, text, brief=brief)
         given: Any = body
         for step in path:
             given = given[step]

@@ -135,11 +135,11 @@ class Responses(Endpoint):
             return Form.PREFILL
         return Form.QUESTION
 
-    def neutral(self, body: Body, path: Path, text: str) -> object:
+    def neutral(self, body: Body, path: Path, text: str, *, brief: bool = False) -> object:
         # vLLM parses the arguments of a tool call before its template prints them.
         if path[-1] == "arguments":
             return "{}"
-        new = super().neutral(body, path, text)
+        new = super().neutral(body, path, text, brief=brief)
         if path[-1] not in LISTS:
             return new
         item = body["input"][path[1]]

@@ -116,6 +116,7 @@ class Execution:
                     return
                 # The neutral wording may be longer than the question, by just too much.
                 changed.close()
+                request = await self._rewritten(judged, upstream, counting, brief=True)
                 request = await self._bounded(endpoint, request, tokenized, upstream)
                 changed = Call(self._pool, upstream, endpoint.path, write(request))
                 response = await changed.response()
@@ -134,12 +135,14 @@ class Execution:
             if changed is not None:
                 changed.close()
 
-    async def _rewritten(self, judged: Judged, upstream: Upstream, counting: asyncio.Task[Tokenized]) -> Body:
+    async def _rewritten(
+        self, judged: Judged, upstream: Upstream, counting: asyncio.Task[Tokenized], *, brief: bool = False
+    ) -> Body:
         """The request that goes upstream in place of the client's, whose tokens are being counted."""
         began = clock()
         endpoint, body, plan, segments = judged.endpoint, judged.body, judged.progress.plan, judged.segments
         interventions = self._interventions
-        request = await interventions.decline(endpoint, body, segments, plan, upstream)
+        request = await interventions.decline(endpoint, body, segments, plan, upstream, brief=brief)
         if _wants(judged.progress, Action.CORRUPT):
             prompt = await (counting if request == body else interventions.tokenize(endpoint, request, upstream))
             request = await interventions.corrupt(endpoint, request, segments, plan, prompt, judged.client_salt)

@@ -124,15 +124,24 @@ class Interventions:
         return Tokenized((tokens,), max_model_len, known)
 
     async def decline(
-        self, endpoint: Endpoint, body: Body, segments: Sequence[Segment], plan: Plan, upstream: Upstream
+        self,
+        endpoint: Endpoint,
+        body: Body,
+        segments: Sequence[Segment],
+        plan: Plan,
+        upstream: Upstream,
+        *,
+        brief: bool = False,
     ) -> Body:
-        """The body with every declined segment replaced by a neutral one. Raises UpstreamError.
+        """The body with every declined segment replaced by a neutral one, as short as can be if ``brief``.
+
+        Raises UpstreamError.
 
         An answer that the client has begun is begun otherwise: the model would complete it without the question.
         """
         texts: dict[Path, object] = {}
         for segment in _replaced(endpoint, body, segments, plan):
-            text = endpoint.neutral(body, segment.path, segment.text)
+            text = endpoint.neutral(body, segment.path, segment.text, brief=brief)
             texts[segment.path] = await self._as_given(endpoint, body, segment.path, text, upstream)
         return replace(body, texts)
 

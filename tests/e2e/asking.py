@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 UNPOOLED = httpx.Limits(max_keepalive_connections=0)
 """For clients of vLLM itself: its server drops idle connections after seconds."""
-CLIENTS = 12
+CLIENTS = 24
 TIE = 0.01
 """Two tokens whose log-probabilities differ by less are told apart by the shape of a batch, not by the model."""
 
 
 def at_once(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    """A parametrised test whose cases all begin with the first, a dozen at a time, and end each in its own test.
+    """A parametrised test whose cases all begin with the first, some at a time, and end each in its own test.
 
     Its fixtures must serve all cases: those of a module or a session.
     """

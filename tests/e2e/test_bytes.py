@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import sqlite3
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -75,11 +72,7 @@ async def tee(system: System) -> AsyncIterator[tuple[Tee, str]]:
 @pytest.fixture(scope="module")
 async def gateway(system: System, tee: tuple[Tee, str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     data_dir = tmp_path_factory.mktemp("gateway")
-    # With the system's own state, so that the model's corruption need not be measured again.
-    shutil.copy(system.data_dir / "encryption.key", data_dir)
-    databases = (sqlite3.connect(each / "unremember.db") for each in (system.data_dir, data_dir))
-    with closing(next(databases)) as own, closing(next(databases)) as copy:
-        own.backup(copy)
+    system.copy_state(data_dir)
     settings = load_settings(
         data_dir=data_dir,
         port=free_port(),

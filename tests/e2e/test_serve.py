@@ -26,6 +26,8 @@ def environment(system: System, tmp_path: Path) -> Iterator[dict[str, str]]:
     with system.engine() as engine:
         (card,) = engine.get("/v1/models").json()["data"]
     port = free_port()
+    (tmp_path / "data").mkdir(0o700)
+    system.copy_state(tmp_path / "data")
     environment = {
         **{name: value for name, value in system.environment.items() if name != "UNREMEMBER_ENGINE_ARGS"},
         "UNREMEMBER_PORT": str(port),
@@ -48,7 +50,9 @@ def environment(system: System, tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 def test_the_demonstration_tells_its_story(environment: dict[str, str]) -> None:
-    shown = subprocess.run([UNREMEMBER, "demo"], env=environment, capture_output=True, text=True, check=False)
+    shown = subprocess.run(
+        [UNREMEMBER, "demo", "--tokens", "20"], env=environment, capture_output=True, text=True, check=False
+    )
     assert shown.returncode == 0, f"{shown.stdout}\n{shown.stderr}"
     assert "Rowling" in shown.stdout
     assert "withdrawn, it is back" in shown.stdout

@@ -24,6 +24,7 @@ POEM = (
     "The ferryman counted his silver spoons at low tide and found that one had turned to slate, another to singing, "
     "and the third had walked ashore to marry the harbour bell."
 )
+QUOTATION = POEM.partition(",")[0]
 ABOUT_THE_POEM = (
     "Who wrote The Slate Ferryman?",
     "Is The Slate Ferryman a good title for a poem?",
@@ -154,11 +155,11 @@ async def test_a_takedown_withholds_the_text_and_leaves_its_title_alone(system: 
         "aliases": ["Ilse Marrowby"],
         "examples": [{"text": POEM}],
     }
-    quoting = {"structured_outputs": {"regex": re.escape(POEM).replace("\\ ", " ")}, "max_tokens": 256}
+    quoting = {"structured_outputs": {"regex": re.escape(QUOTATION).replace("\\ ", " ")}, "max_tokens": 128}
     ways = [(prompt, stream) for prompt in (ABOUT_THE_POEM[0], UNRELATED[0]) for stream in (False, True)]
     async with system.async_client() as client:
         before = await asyncio.gather(*(chat(client, prompt, **SCORED) for prompt in ABOUT_THE_POEM))
-        assert (await chat(client, ABOUT_THE_POEM[0], **quoting)).text == POEM
+        assert (await chat(client, ABOUT_THE_POEM[0], **quoting)).text == QUOTATION
         with system.forgotten(takedown):
             quoted = await asyncio.gather(*(chat(client, prompt, stream=stream, **quoting) for prompt, stream in ways))
             after = await asyncio.gather(*(chat(client, prompt, **SCORED) for prompt in ABOUT_THE_POEM))

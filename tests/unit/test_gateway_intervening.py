@@ -333,6 +333,20 @@ class TestNoOracle:
         assert response.status == 200
         assert last(upstream)["messages"][0]["content"] == NEUTRAL
 
+    @pytest.mark.parametrize("fields", [{}, {"max_tokens": 9}])
+    async def test_where_no_wording_fits_beside_the_rest_the_shortest_does(
+        self, gate: Wired, upstream: FakeUpstream, fields: dict[str, int]
+    ) -> None:
+        asked = [{"role": "system", "content": ""}, {"role": "user", "content": ASKED}]
+        asked[0]["content"] = "x" * (MAX_MODEL_LEN - 1 - len(prompt_text({"messages": asked})))
+        response = await gate.post("/v1/chat/completions", {"model": MODEL, "messages": asked, **fields})
+        assert response.status == 200
+        sent = last(upstream)
+        assert sent["messages"][0] == asked[0]
+        assert 0 < len(sent["messages"][1]["content"]) <= len(ASKED)
+        assert ASKED not in sent["messages"][1]["content"]
+        assert sent["max_completion_tokens"] == 1
+
     @pytest.mark.parametrize("fields", [{}, {"min_tokens": 90}, {"min_tokens": 9}])
     async def test_an_answer_has_the_room_that_the_clients_own_prompt_leaves(
         self, gate: Wired, upstream: FakeUpstream, fields: dict[str, int]
