@@ -205,7 +205,9 @@ def _bars(axes: Any, places: Sequence[float], rows: Sequence[dict[str, float]], 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--gateway", required=True, help="base URL of a running gateway")
     parser.add_argument("--key", required=True, help="its client key")
     parser.add_argument("--admin-key", required=True, help="its admin key")

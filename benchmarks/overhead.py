@@ -1,4 +1,4 @@
-"""What the gateway adds to a request: before an upstream that answers at once or, if one is given, a real vLLM.
+r"""What the gateway adds to a request: before an upstream that answers at once or, if one is given, a real vLLM.
 
 Everything is measured in one run, in interleaved rounds: each round visits every way to the upstream
 (direct, through the gateway, through peers that are installed) in a new order, so that a slow moment
@@ -250,7 +250,9 @@ def plot(report: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--clients", default="1,16,64", help="numbers of clients at once, comma-separated")
     parser.add_argument("--rounds", type=int, default=10, help="interleaved rounds (10 or more for the intervals)")
     parser.add_argument("--requests", type=int, default=1_000, help="requests in each round to the mock")

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
+from guards.detect.allowance import CLIENT
 from guards.detect.windows import sentences
 from guards.errors import CannotDecide
 from guards.watch.watchlist import scope_of
-from server.api.answer import PROSE, STOP, TEXT, TOKENS, Piece
+from server.api.answer import PROSE, REASONING, STOP, TEXT, TOKENS, Piece
 from server.api.body import write
 from server.errors import undecided
 from server.gateway.events import EventSplitter, join
@@ -90,6 +91,8 @@ class Delivery:
         Raises:
             UpstreamError: an upstream failed. If the exchange has started, all that could leave is out.
         """
+        # What the model says is not the client's to pay for: out of its share, an answer would break off in its midst.
+        CLIENT.set(None)
         response = await call.response()
         kind = response.headers.get("content-type", "application/json")
         try:
@@ -173,7 +176,8 @@ class Delivery:
         alone = self._endpoint.alone(self._sent, choice)
         resumed = self._endpoint.resumed(alone, text) if self._may_try(choice) else None
         through = self._endpoint if resumed is None else self._endpoint.resuming
-        tokens = await self._count(text, upstream)
+        # What it reasoned is out too, and it will reason again.
+        tokens = await self._count(text, upstream) + await self._count(line.out(choice, REASONING), upstream)
         if resumed is None:
             request = self._ending(alone)
         else:
@@ -240,7 +244,8 @@ class Delivery:
             self._meet(met)
             again = await self._again(alone, upstream) if self._may_try(choice) else None
             if again is None:
-                kept = met.hit.start if met.channel == TEXT else sys.maxsize if met.channel == STOP else 0
+                # Reasoning is left out of what is cut anyhow.
+                kept = met.hit.start if met.channel == TEXT else sys.maxsize if met.channel in (STOP, REASONING) else 0
                 if other is None:
                     return answer.cut(choice, kept)
                 return answer.replace(choice, other.cut(0, kept))

@@ -114,9 +114,10 @@ class Execution:
             if response.status >= 400:
                 if await self._pass_error(judged, upstream):
                     return
-                # The neutral wording may be longer than the question, by just too much.
                 changed.close()
-                request = await self._rewritten(judged, upstream, counting, brief=True)
+                if await self._room(endpoint, request, upstream) < 1:
+                    # The neutral wording is longer than the question, by just too much.
+                    request = await self._rewritten(judged, upstream, counting, brief=True)
                 request = await self._bounded(endpoint, request, tokenized, upstream)
                 changed = Call(self._pool, upstream, endpoint.path, write(request))
                 response = await changed.response()
@@ -182,6 +183,13 @@ class Execution:
         """The changed request, with room for an answer that both it and the client's own would have."""
         changed = await self._interventions.tokenize(endpoint, request, upstream)
         return endpoint.limit_output(request, max(min(original.room, changed.room), 1))
+
+    async def _room(self, endpoint: Endpoint, request: Body, upstream: Upstream) -> int:
+        """How many tokens a changed request leaves for an answer."""
+        try:
+            return (await self._interventions.tokenize(endpoint, request, upstream)).room
+        except UpstreamRefused:
+            return 0
 
     async def _pass_error(self, judged: Judged, upstream: Upstream) -> bool:
         """Send the client's own request again and pass its error on. False if it gives none."""

@@ -33,7 +33,7 @@ class Line:
     Args:
         before: what stands right before a choice's answer.
         whole: whether an answer leaves only when complete, because it cannot be continued.
-        judged: whether text leaves by whole sentences, each of which `judge` has let pass.
+        judged: whether prose leaves by whole sentences, each of which `judge` has let pass.
         limit: most alternatives to show for each token; None leaves them as they come.
     """
 
@@ -100,7 +100,7 @@ class Line:
             self._closing = []
 
     def sentences(self) -> Iterator[tuple[int, str, list[Window]]]:
-        """By choice and channel, the sentences of its text that are complete and not yet judged."""
+        """By choice and channel, the sentences that are complete and not yet judged."""
         judged = self._judged
         if judged is None:
             return
@@ -131,9 +131,9 @@ class Line:
         """A sentence of a choice."""
         return self._threads[choice, channel].text[window.start : window.end]
 
-    def out(self, choice: int) -> str:
+    def out(self, choice: int, channel: str = TEXT) -> str:
         """The text of a choice that is out."""
-        return self._text_out(choice, TEXT)
+        return self._text_out(choice, channel)
 
     def text(self, choice: int) -> str:
         """All the text of a choice."""
@@ -161,11 +161,12 @@ class Line:
         raw = self._struck(event, of) if event.alternatives and not stop else event.raw
         met: dict[int, Met | None] = {}
         for piece in pieces:
-            thought = self._threads.get((piece.choice, REASONING))
-            if thought and not thought.complete and piece.channel == TEXT and piece.text:
-                # Its end may hold nothing back any more, or all of the answer would wait behind it.
-                met[piece.choice] = met.get(piece.choice) or thought.finish()
             met[piece.choice] = met.get(piece.choice) or self._thread(piece.choice, piece.channel).feed(piece.text)
+        for choice in {piece.choice for piece in pieces if piece.channel == TEXT and piece.text}:
+            thought = self._threads.get((choice, REASONING))
+            if thought and not (thought.complete or met.get(choice)):
+                # Its end may hold nothing back any more, or all of the answer would wait behind it.
+                met[choice] = thought.finish()
         if event.failed:
             ended = tuple({choice for choice, _ in self._threads} - self.cut.keys())
         for choice in ended if not stop else ():

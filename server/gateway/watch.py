@@ -153,6 +153,7 @@ class Thread:
         """What stands before it and is not watched."""
         self.length = 0
         self.complete = False
+        """Whether no more is expected, so that its end holds nothing back. If more comes after all, it no longer is."""
 
     def feed(self, text: str) -> Met | None:
         """Take in more text. What is met is the last thing it finds."""

@@ -75,8 +75,8 @@ def test_entry_points(wheel: str, point: str, request: pytest.FixtureRequest) ->
 
 def test_the_projects_lacks_nothing(project: Path) -> None:
     """A file of data that no pattern in pyproject.toml covers would be missed where it is installed only."""
-    files = [file for package in PACKAGES for file in (ROOT / package).rglob("*") if file.is_file()]
-    own = [file.relative_to(ROOT).as_posix() for file in files if not {"__pycache__", "build"} & {*file.parts}]
+    files = [file.relative_to(ROOT) for name in PACKAGES for file in (ROOT / name).rglob("*") if file.is_file()]
+    own = [file.as_posix() for file in files if not {"__pycache__", "build"} & {*file.parts}]
     assert contents(project) == sorted(
         name for name in own if ".egg-info/" not in name and name != "guards/engine/pyproject.toml"
     )

@@ -14,6 +14,7 @@ from server.upstream.tokenizer import Renderer
 from tests.fakes.gateway import NEEDLE, Wired, wired
 from tests.fakes.tokenizer import CharacterTokenizer
 from tests.fakes.upstream import MAX_MODEL_LEN, MODEL, FakeUpstream, Received, Reply, prompt_text
+from tests.fakes.wire import GENERATING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -331,6 +332,17 @@ class TestNoOracle:
         assert len(NEUTRAL) > len(ASKED)
         response = await gate.chat(ASKED, max_tokens=MAX_MODEL_LEN - count)
         assert response.status == 200
+        assert last(upstream)["messages"][0]["content"] == NEUTRAL
+
+    async def test_an_upstream_that_fails_once_is_asked_the_same_again(
+        self, gate: Wired, upstream: FakeUpstream
+    ) -> None:
+        failing = [Reply(503, b"{}")]
+        upstream.handler = lambda request: (
+            failing.pop() if failing and request.path in GENERATING and NEUTRAL.encode() in request.raw else None
+        )
+        assert (await gate.chat(ASKED)).status == 200
+        assert not failing
         assert last(upstream)["messages"][0]["content"] == NEUTRAL
 
     @pytest.mark.parametrize("fields", [{}, {"max_tokens": 9}])

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -98,6 +99,19 @@ def test_neither_does_what_goes_on_from_it(texts: list[str], data: st.DataObject
         assert (kept + text).startswith(told(out, 0))
         line.resume(0, 0, closes=True)
     assert not meets(told([*out, *line.finish()], 0))
+
+
+@pytest.mark.parametrize(("begun", "ended", "leaves"), [("It was R", "on", False), ("It was Ron", "ald.", True)])
+def test_reasoning_may_end_in_the_event_in_which_the_answer_begins(begun: str, ended: str, leaves: bool) -> None:
+    line = Line(Chunks(CHAT), watch(), lambda choice: "")
+    last = {"index": 0, "delta": {"content": "Hello", "reasoning": ended}, "logprobs": None, "finish_reason": None}
+    events = [
+        chunk(0, begun, field="reasoning"),
+        b"data: " + orjson.dumps({"id": "x", "created": 1, "model": "m", "choices": [last]}),
+    ]
+    out = [raw for event in events for raw in line.take(event)]
+    assert (out == events) == leaves
+    assert (0 in line.cut) != leaves
 
 
 def test_an_answer_does_not_wait_behind_the_end_of_its_reasoning() -> None:

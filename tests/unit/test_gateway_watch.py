@@ -336,25 +336,41 @@ async def test_a_sentence_that_says_it_in_other_words_does_not_leave(
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("thought", [STORY, "Let me see. Some say it was he. Others do not."])
+@pytest.mark.parametrize(
+    ("thought", "begun", "near"),
+    [(STORY, "Once upon a time", False), ("All is well. Some say it was he. Others do not.", "All is well.", True)],
+    ids=["phrase", "sentence"],
+)
 async def test_neither_does_reasoning_that_says_it(
-    gate: Wired, upstream: FakeUpstream, thought: str, stream: bool
+    gate: Wired, upstream: FakeUpstream, thought: str, begun: str, near: bool, stream: bool
 ) -> None:
-    await gate.meaning.apply(STATED)
-    await gate.watchlist.apply(replace(STATED, phrases=FACTS.phrases))
+    """A phrase, in the answer to anybody; in other words, in the answer to a prompt that comes near."""
+    forgotten = STATED if near else FACTS
+    await gate.meaning.apply(forgotten)
+    await gate.watchlist.apply(forgotten)
     gate.detector.actions = {"fr_1": Action.RESTRICT}
-    gate.detector.found = {"fr_1": {0: ""}}
-    upstream.handler = script = Script(
-        "All is quiet.", ["All is well."], thinks=[thought, "Nothing comes to mind. Be kind."]
-    )
+    gate.detector.found = {"fr_1": {0: ""}} if near else {}
+    # A prompt that comes near is asked again at once, though there is no phrase to restrict it by.
+    thoughts = [*([thought] * (1 + near)), "Nothing comes to mind. Be kind."]
+    upstream.handler = script = Script("All is quiet.", ["All is well."], thinks=thoughts)
     raw = await (await gate.post(CHAT, asked(CHAT, "Who?", stream=stream))).read()
-    assert len(script.requests) == 2
+    assert script.thinks == []
     assert told(CHAT, raw) == "All is well."
     assert reason(CHAT, raw) == "stop"
-    reasoned = reasoning(raw, stream=stream)
-    assert reasoned.endswith("Nothing comes to mind. Be kind.")
-    assert FACT not in reasoned
-    assert "he." not in reasoned
+    # In a stream it begins again after what of it is out, which counts.
+    assert script.requests[-1].get("max_completion_tokens", 200) == 200 - len(begun) * stream
+    assert reasoning(raw, stream=stream) == f"{begun if stream else ''}Nothing comes to mind. Be kind."
+
+
+async def test_an_answer_loses_no_more_than_the_reasoning_that_says_it_every_time(
+    gate: Wired, upstream: FakeUpstream
+) -> None:
+    await gate.watchlist.apply(FACTS)
+    upstream.handler = Script("All is quiet.", ["All is well."] * 9, thinks=[STORY] * 9)
+    raw = await (await gate.post(CHAT, asked(CHAT))).read()
+    assert told(CHAT, raw) == "All is well."
+    assert reason(CHAT, raw) == "stop"
+    assert json.loads(raw)["choices"][0]["message"]["reasoning"] is None
 
 
 def reasoning(raw: bytes, *, stream: bool) -> str:
