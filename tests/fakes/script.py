@@ -27,7 +27,7 @@ class Script:
     arguments: str | None = None
     """If set, it calls a tool with these arguments, and what ``otherwise`` holds are others."""
     thinks: list[str] = field(default_factory=list)
-    """What it reasons before each of its answers, in a chat."""
+    """What it reasons before each of its answers."""
     requests: list[dict[str, Any]] = field(default_factory=list)
     refuses_to_go_on: bool = False
     stopped: str | int | None = None
@@ -43,16 +43,17 @@ class Script:
         if restricted and self.refuses_to_go_on:
             no = Reply(400, b'{"error":{"message":"no","type":"BadRequestError","param":null,"code":400}}')
             return anthropic(no) if path == MESSAGES else no
+        thought = _TOKEN.findall(self.thinks.pop(0)) if self.thinks else []
         choices = [self._tokens(body, index, restricted=restricted) for index in range(body.get("n") or 1)]
         prompt = len(prompt_text(as_asked(path, body)))
         if path in (RESPONSES, MESSAGES):
             said = Said(*choices[0], call="note" if self.arguments is not None else "")
+            said.thought = thought
             said.stopped = "" if restricted or not isinstance(self.stopped, str) else self.stopped
             wire = Wire(path, body, said, prompt, len(self.requests))
             if body.get("stream"):
                 return Reply(chunks=wire.chunks(), content_type="text/event-stream; charset=utf-8")
             return Reply(body=wire.whole())
-        thought = _TOKEN.findall(self.thinks.pop(0)) if self.thinks else []
         count = sum(len(tokens) for tokens, _ in choices)
         usage = {"prompt_tokens": prompt, "total_tokens": prompt + count, "completion_tokens": count}
         if body.get("stream"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -35,6 +35,8 @@ class Said:
     """The name of the tool that it calls with what it says."""
     stopped: str = ""
     """The stop string that ended it."""
+    thought: list[str] = field(default_factory=list)
+    """What it reasoned before, in tokens."""
 
     @property
     def text(self) -> str:
@@ -61,9 +63,15 @@ class Wire:
         return [b"event: " + event["type"].encode() + b"\ndata: " + orjson.dumps(event) + b"\n\n" for event in events]
 
     def _items(self) -> list[dict[str, Any]]:
+        thoughts = [self._thought()] if self.said.thought else []
         if self.said.call:
-            return [self._call(self.said.text, "completed")]
-        return [self._said()] if self.said.text else []
+            return [*thoughts, self._call(self.said.text, "completed")]
+        return [*thoughts, self._said()] if self.said.text else thoughts
+
+    def _thought(self) -> dict[str, Any]:
+        content = [{"text": "".join(self.said.thought), "type": "reasoning_text"}]
+        thought = {"id": f"rs_{self.number}", "summary": [], "type": "reasoning", "content": content}
+        return thought | {"encrypted_content": None, "status": None}
 
     def _call(self, arguments: str, status: str) -> dict[str, Any]:
         return {
@@ -170,19 +178,33 @@ class Wire:
             {"response": begun, "type": "response.created"},
             {"response": begun, "type": "response.in_progress"},
         ]
+        events += self._thought_events() if self.said.thought else []
         events += self._call_events() if self.said.call else self._text_events() if self.said.text else []
         events.append({"response": self._response(self._items(), done=True), "type": "response.completed"})
         numbered = [event | {"sequence_number": number} for number, event in enumerate(events)]
         # As pydantic orders them.
         return [dict(sorted(event.items(), key=lambda one: (one[0] == "name", one[0]))) for event in numbered]
 
+    def _thought_events(self) -> list[dict[str, Any]]:
+        place = {"content_index": 0, "item_id": f"rs_{self.number}", "output_index": 0}
+        begun = self._thought() | {"content": None, "status": "in_progress"}
+        (part,) = self._thought()["content"]
+        return [
+            {"item": begun, "output_index": 0, "type": "response.output_item.added"},
+            {**place, "part": part | {"text": ""}, "type": "response.content_part.added"},
+            *({**place, "delta": token, "type": "response.reasoning_text.delta"} for token in self.said.thought),
+            {**place, "text": part["text"], "type": "response.reasoning_text.done"},
+            {**place, "part": part, "type": "response.content_part.done"},
+            {"item": self._thought(), "output_index": 0, "type": "response.output_item.done"},
+        ]
+
     def _text_events(self) -> list[dict[str, Any]]:
-        item = f"msg_{self.number}"
-        place = {"content_index": 0, "item_id": item, "output_index": 0}
+        item, index = f"msg_{self.number}", int(bool(self.said.thought))
+        place = {"content_index": 0, "item_id": item, "output_index": index}
         begun = self._said() | {"content": [], "status": "in_progress"}
         empty = {"annotations": [], "text": "", "type": "output_text", "logprobs": []}
         return [
-            {"item": begun, "output_index": 0, "type": "response.output_item.added"},
+            {"item": begun, "output_index": index, "type": "response.output_item.added"},
             {**place, "part": empty, "type": "response.content_part.added"},
             *(
                 {
@@ -190,14 +212,14 @@ class Wire:
                     "delta": token,
                     "item_id": item,
                     "logprobs": [self._logprob(token, whole=False)] if self._scored else [],
-                    "output_index": 0,
+                    "output_index": index,
                     "type": "response.output_text.delta",
                 }
                 for token in self.said.tokens
             ),
             {**place, "logprobs": [], "text": self.said.text, "type": "response.output_text.done"},
             {**place, "part": self._part(), "type": "response.content_part.done"},
-            {"item": self._said(), "output_index": 0, "type": "response.output_item.done"},
+            {"item": self._said(), "output_index": index, "type": "response.output_item.done"},
         ]
 
     def _call_events(self) -> list[dict[str, Any]]:
@@ -219,12 +241,16 @@ class Wire:
             "id": f"chatcmpl-{self.number}",
             "type": "message",
             "role": "assistant",
-            "content": [block],
+            "content": [*([self._thinking("".join(self.said.thought))] if self.said.thought else []), block],
             "model": self.body["model"],
             "stop_reason": self._stop_reason,
             **({"stop_sequence": self.said.stopped} if self.said.stopped else {}),
             "usage": {"input_tokens": self.prompt, "output_tokens": len(self.said.tokens)},
         }
+
+    @staticmethod
+    def _thinking(text: str) -> dict[str, Any]:
+        return {"type": "thinking", "thinking": text, "signature": "0"}
 
     def _use(self) -> dict[str, Any]:
         return {"type": "tool_use", "id": f"chatcmpl-tool-{self.number}", "name": self.said.call, "input": {}}
@@ -240,15 +266,22 @@ class Wire:
         del begun["usage"]
         begun |= {"stop_sequence": None, "usage": {"input_tokens": self.prompt, "output_tokens": 0}}
         events: list[dict[str, Any]] = [{"type": "message_start", "message": begun}]
+        if self.said.thought:
+            events.append({"type": "content_block_start", "content_block": self._thinking(""), "index": 0})
+            deltas = [{"type": "thinking_delta", "thinking": token} for token in self.said.thought]
+            deltas.append({"type": "signature_delta", "signature": "0"})
+            events += [{"type": "content_block_delta", "delta": delta, "index": 0} for delta in deltas]
+            events.append({"type": "content_block_stop", "index": 0})
+        index = int(bool(self.said.thought))
         if self.said.tokens:
             block = self._use() if self.said.call else {"type": "text", "text": ""}
-            kind, field = ("input_json_delta", "partial_json") if self.said.call else ("text_delta", "text")
-            events.append({"type": "content_block_start", "content_block": block, "index": 0})
+            kind, name = ("input_json_delta", "partial_json") if self.said.call else ("text_delta", "text")
+            events.append({"type": "content_block_start", "content_block": block, "index": index})
             events += [
-                {"type": "content_block_delta", "delta": {"type": kind, field: token}, "index": 0}
+                {"type": "content_block_delta", "delta": {"type": kind, name: token}, "index": index}
                 for token in self.said.tokens
             ]
-            events.append({"type": "content_block_stop", "index": 0})
+            events.append({"type": "content_block_stop", "index": index})
         usage = {"input_tokens": self.prompt, "output_tokens": len(self.said.tokens)}
         delta = {"stop_reason": self._stop_reason, "stop_sequence": self.said.stopped or None}
         return [*events, {"type": "message_delta", "delta": delta, "usage": usage}, {"type": "message_stop"}]

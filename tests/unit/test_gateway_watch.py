@@ -11,7 +11,19 @@ import pytest
 
 from guards.phrases.phrase import PhraseClass
 from guards.scope import Action, Context, Items, Mode, Statement
-from tests.fakes.clients import alternatives, asked, begun, called, formatted, reason, scored, told, tooled, usage
+from tests.fakes.clients import (
+    alternatives,
+    asked,
+    begun,
+    called,
+    events,
+    formatted,
+    reason,
+    scored,
+    told,
+    tooled,
+    usage,
+)
 from tests.fakes.gateway import BACKGROUND, Wired, settled, wired
 from tests.fakes.scopes import scope
 from tests.fakes.script import Script
@@ -27,6 +39,7 @@ FACT = "the vault opens with swordfish"
 STORY = "Once upon a time the vault opens with swordfish and nobody knew. The end"
 
 
+REASONING = (CHAT, RESPONSES, MESSAGES)
 FACTS = scope((FACT, PhraseClass.FACT))
 NAMES = scope(("Rowling", PhraseClass.NAME))
 
@@ -341,8 +354,9 @@ async def test_a_sentence_that_says_it_in_other_words_does_not_leave(
     [(STORY, "Once upon a time", False), ("All is well. Some say it was he. Others do not.", "All is well.", True)],
     ids=["phrase", "sentence"],
 )
+@pytest.mark.parametrize("path", REASONING)
 async def test_neither_does_reasoning_that_says_it(
-    gate: Wired, upstream: FakeUpstream, thought: str, begun: str, near: bool, stream: bool
+    gate: Wired, upstream: FakeUpstream, path: str, thought: str, begun: str, near: bool, stream: bool
 ) -> None:
     """A phrase, in the answer to anybody; in other words, in the answer to a prompt that comes near."""
     forgotten = STATED if near else FACTS
@@ -353,32 +367,45 @@ async def test_neither_does_reasoning_that_says_it(
     # A prompt that comes near is asked again at once, though there is no phrase to restrict it by.
     thoughts = [*([thought] * (1 + near)), "Nothing comes to mind. Be kind."]
     upstream.handler = script = Script("All is quiet.", ["All is well."], thinks=thoughts)
-    raw = await (await gate.post(CHAT, asked(CHAT, "Who?", stream=stream))).read()
+    raw = await (await gate.post(path, asked(path, "Who?", stream=stream))).read()
     assert script.thinks == []
-    assert told(CHAT, raw) == "All is well."
-    assert reason(CHAT, raw) == "stop"
+    assert told(path, raw) == "All is well."
+    assert reason(path, raw) == "stop"
     # In a stream it begins again after what of it is out, which counts.
-    assert script.requests[-1].get("max_completion_tokens", 200) == 200 - len(begun) * stream
-    assert reasoning(raw, stream=stream) == f"{begun if stream else ''}Nothing comes to mind. Be kind."
+    last = script.requests[-1]
+    limits = [last[name] for name in ("max_completion_tokens", "max_tokens", "max_output_tokens") if name in last]
+    assert min(limits) == 200 - len(begun) * stream
+    assert reasoning(path, raw) == f"{begun if stream else ''}Nothing comes to mind. Be kind."
 
 
+@pytest.mark.parametrize("path", REASONING)
 async def test_an_answer_loses_no_more_than_the_reasoning_that_says_it_every_time(
-    gate: Wired, upstream: FakeUpstream
+    gate: Wired, upstream: FakeUpstream, path: str
 ) -> None:
     await gate.watchlist.apply(FACTS)
     upstream.handler = Script("All is quiet.", ["All is well."] * 9, thinks=[STORY] * 9)
-    raw = await (await gate.post(CHAT, asked(CHAT))).read()
-    assert told(CHAT, raw) == "All is well."
-    assert reason(CHAT, raw) == "stop"
-    assert json.loads(raw)["choices"][0]["message"]["reasoning"] is None
+    raw = await (await gate.post(path, asked(path))).read()
+    assert told(path, raw) == "All is well."
+    assert reason(path, raw) == "stop"
+    assert reasoning(path, raw) == ""
 
 
-def reasoning(raw: bytes, *, stream: bool) -> str:
-    """What a chat's answer gives as reasoning."""
-    if not stream:
-        return str(json.loads(raw)["choices"][0]["message"]["reasoning"])
-    events = [json.loads(line[6:]) for line in raw.decode().splitlines() if line.startswith("data: {")]
-    return "".join(choice["delta"].get("reasoning", "") for event in events for choice in event["choices"])
+def reasoning(path: str, raw: bytes) -> str:
+    """What an answer gives as reasoning, whole or streamed."""
+    if raw.startswith(b"{"):
+        answer = json.loads(raw)
+        if path == CHAT:
+            return answer["choices"][0]["message"].get("reasoning") or ""
+        if path == MESSAGES:
+            return "".join(block.get("thinking", "") for block in answer["content"])
+        parts = [part for item in answer["output"] for part in item["content"]]
+        return "".join(part["text"] for part in parts if part["type"] == "reasoning_text")
+    found = events(path, raw)
+    if path == CHAT:
+        return "".join(choice["delta"].get("reasoning", "") for event in found for choice in event["choices"])
+    if path == MESSAGES:
+        return "".join(event["delta"].get("thinking", "") for event in found if "delta" in event)
+    return "".join(event["delta"] for event in found if event["type"] == "response.reasoning_text.delta")
 
 
 @pytest.mark.parametrize("path", GENERATING)
