@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from guards.detect.allowance import CLIENT
 from guards.detect.windows import sentences
 from guards.errors import CannotDecide
 from guards.watch.watchlist import scope_of
@@ -91,8 +90,6 @@ class Delivery:
         Raises:
             UpstreamError: an upstream failed. If the exchange has started, all that could leave is out.
         """
-        # What the model says is not the client's to pay for: out of its share, an answer would break off in its midst.
-        CLIENT.set(None)
         response = await call.response()
         kind = response.headers.get("content-type", "application/json")
         try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from guards.detect.allowance import CLIENT
 from guards.phrases.phrase import PhraseClass
 from guards.scope import Action, Context, Items, Mode, Statement
 from tests.fakes.clients import (
@@ -31,7 +32,9 @@ from tests.fakes.upstream import FakeUpstream
 from tests.fakes.wire import CHAT, COMPLETIONS, GENERATING, MESSAGES, RESPONSES, as_asked
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
+
+    from numpy.typing import NDArray
 
     from server.settings import Settings
 
@@ -346,6 +349,26 @@ async def test_a_sentence_that_says_it_in_other_words_does_not_leave(
     assert told(path, raw) == ("All is well. Nobody knows." if near else said)
     assert reason(path, raw) == "stop"
     assert "Some say it was he" not in raw.decode() or not near
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_the_model_says_is_not_the_clients_to_pay_for(
+    gate: Wired, upstream: FakeUpstream, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await gate.meaning.apply(STATED)
+    await gate.watchlist.apply(STATED)
+    gate.detector.actions = {"fr_1": Action.RESTRICT}
+    gate.detector.found = {"fr_1": {0: ""}}
+    upstream.handler = Script("All is well. Be calm.")
+    encode, charged = gate.meaning.encode, []
+
+    async def noted(texts: Sequence[str]) -> NDArray[np.float32]:
+        charged.append(CLIENT.get())
+        return await encode(texts)
+
+    monkeypatch.setattr(gate.meaning, "encode", noted)
+    assert (await gate.post(CHAT, asked(CHAT, "Who?", stream=stream))).status == 200
+    assert set(charged) == {None}
 
 
 @pytest.mark.parametrize("stream", [False, True])
