@@ -342,9 +342,8 @@ def paths_of(attack: str, gate: str, *, full: bool) -> list[tuple[str, bool]]:
         return ways
     turn = list(ATTACKS).index(attack) + GATES.index(gate)
     able = [path for path in GENERATING if ATTACKS[attack].body(path) is not None]
-    if gate != "enforced":
-        able = [able[turn % len(able)]]
-    return [(path, bool((turn + GENERATING.index(path)) % 2)) for path in able]
+    places = {turn % len(able), (turn + 1) % len(able)} if gate == "enforced" else {turn % len(able)}
+    return [(able[place], bool((turn // len(able) + place) % 2)) for place in sorted(places)]
 
 
 @pytest.fixture(scope="module")
