@@ -25,7 +25,7 @@ from guards.scope import Action, Context
 from server.settings import load_settings
 from tests.e2e.asking import UNPOOLED, at_once
 from tests.e2e.conftest import ENGINE_KEY, HARRY_POTTER, MODEL, PARAPHRASES, QUESTION, SHARED_KEY
-from tests.fakes.clients import alternatives, formatted, scored, tooled
+from tests.fakes.clients import alternatives, formatted, scored, told, tooled
 from tests.fakes.gateway import KEY, FakeDetector, wired
 from tests.fakes.hits import contains, letters
 from tests.fakes.scopes import scope
@@ -390,8 +390,13 @@ async def test_nothing_forgotten_leaves(
 def brought_out(made: Attack, path: str, raw: bytes, withheld: Sequence[Phrase]) -> list[str]:
     """The phrases that an answer lets out, each with the text that does."""
     found = [f"{phrase!r} in {text!r}" for phrase, text in hits(path, raw, withheld)]
-    # What the client has begun must not be completed either.
-    texts = [made.begun + text for text in shown(path, raw)] if made.begun else []
+    if not made.begun:
+        return found
+    # What the client has begun must not be completed either: not by a text, nor by what ended it.
+    fields = made.fields(path) or {}
+    stops = fields.get("stop") or fields.get("stop_sequences") or []
+    text = made.begun + told(path, raw)
+    texts = [text, *(text + one for one in shown(path, raw) if one in stops)]
     return found + [
         f"{one.text!r} completed in {text!r}"
         for one in withheld
