@@ -81,6 +81,7 @@ class Delivery:
         self._limit = limit
         self._attempts = attempts
         self._tried: dict[int, int] = {}
+        self._reasoned: dict[int, int] = {}
         self._literal: list[Phrase] = []
         self._requests: set[str] = set(progress.plan.watched)
 
@@ -174,7 +175,9 @@ class Delivery:
         resumed = self._endpoint.resumed(alone, text) if self._may_try(choice) else None
         through = self._endpoint if resumed is None else self._endpoint.resuming
         # What it reasoned is out too, and it will reason again.
-        tokens = await self._count(text, upstream) + await self._count(line.out(choice, REASONING), upstream)
+        reasoned = self._reasoned.get(choice, 0) + await self._count(line.out(choice, REASONING), upstream)
+        self._reasoned[choice] = reasoned
+        tokens = reasoned + await self._count(text, upstream)
         if resumed is None:
             request = self._ending(alone)
         else:
