@@ -123,6 +123,7 @@ class Delivery:
         await self._exchange.start(response.status, [(b"content-type", kind)])
         splitter = EventSplitter()
         changed = self._usage is not None
+        stopped = False
         async for events in _events(response, splitter):
             if changed and endpoint.stream(self._sent).read(events[0]).failed:
                 own = await self._own_failure(call.upstream)
@@ -132,12 +133,13 @@ class Delivery:
             changed = False
             await self._send(raw for event in events for raw in line.take(event))
             await self._judge_sentences(line)
-            if len(line.cut) == choices:
+            if stopped := len(line.cut) == choices:
                 call.close()
                 break
         rolled_back = bool(line.cut)
         while line.cut:
-            await self._continue(line, min(line.cut), call.upstream, closes=choices == 1)
+            # What closes the answer comes with its own end, or else with that of the last continuation.
+            await self._continue(line, min(line.cut), call.upstream, closes=stopped)
         if rolled_back and choices > 1:
             await self._recount([line.text(choice) for choice in range(choices)], call.upstream)
         # What an upstream does not end with a blank line is read like any other event.

@@ -166,6 +166,27 @@ async def test_each_choice_by_itself(gate: Wired, upstream: FakeUpstream, path: 
     assert [reason(path, raw, choice) for choice in range(3)] == ["stop"] * 3
 
 
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
+@pytest.mark.parametrize("again", [0, 1])
+async def test_a_stream_whose_choices_are_all_rolled_back_is_complete(
+    gate: Wired, upstream: FakeUpstream, path: str, again: int
+) -> None:
+    await gate.watchlist.apply(FACTS)
+    upstream.handler = Script({0: STORY, 1: STORY}, [f" and {FACT} too"] * again + [" it rained."] * 2)
+
+    async def between(index: int) -> None:
+        await settled()
+
+    upstream.between = between  # or all of the first stream would have come before it is broken off
+    counted = {"stream_options": {"include_usage": True}}
+    raw = await (await gate.post(path, asked(path, n=2, stream=True, **counted))).read()
+    for choice in range(2):
+        assert told(path, raw, choice) == f"Once upon a time{' and' * (again > choice)} it rained."
+        assert reason(path, raw, choice) == "stop"
+    assert raw.count(b"data: [DONE]") == 1
+    assert usage(path, raw)[1] > 0
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", [CHAT, RESPONSES, MESSAGES])
 async def test_tool_calls_leave_only_when_complete(
