@@ -16,8 +16,7 @@ check: lint ## Lint, types and unit tests but for the long ones; no model, about
 	$(BIN)/pytest tests/unit --numprocesses $$(($$(nproc) + 1)) --dist worksteal --hypothesis-profile quick -m "not thorough"
 
 test: lint ## Everything once, with the real model; under half an hour
-	$(BIN)/pytest tests/unit --numprocesses $$(($$(nproc) + 1)) --dist worksteal
-	$(BIN)/pytest tests/integration --numprocesses auto --dist loadfile
+	$(BIN)/pytest tests/unit tests/integration --numprocesses auto --dist loadfile
 	$(BIN)/pytest tests/e2e
 
 lint: ## Lint and types
