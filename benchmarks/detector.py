@@ -42,16 +42,15 @@ import numpy as np
 import psutil
 from wordfreq import top_n_list
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from guards.compile import compile_scope  # noqa: E402 - the benchmark runs from a checkout too
-from guards.detect.batching import EncoderQueue  # noqa: E402
-from guards.detect.detector import Detector  # noqa: E402
-from guards.plan import Role, Segment  # noqa: E402
-from guards.scope import Alias, Example, Extent, Items, Kind, Mode, Scope, Source, default_policy  # noqa: E402
-from server.loading import load_calibration, load_encoder  # noqa: E402
-from server.settings import load_settings  # noqa: E402
+from guards.compile import compile_scope
+from guards.detect.batching import EncoderQueue
+from guards.detect.detector import Detector
+from guards.plan import Role, Segment
+from guards.scope import Alias, Example, Extent, Items, Kind, Mode, Scope, Source, default_policy
+from server.loading import load_calibration, load_encoder
+from server.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -50,13 +50,12 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from guards.act.corruption import cache_salt  # noqa: E402 - the benchmark runs from a checkout too
-from guards.engine import fingerprint  # noqa: E402
-from guards.engine.sealing import KEY_VARIABLE  # noqa: E402
-from guards.engine.wire import CorruptionArgs  # noqa: E402
+from guards.act.corruption import cache_salt
+from guards.engine import fingerprint
+from guards.engine.sealing import KEY_VARIABLE
+from guards.engine.wire import CorruptionArgs
 
 DEFAULT_MODEL = Path("~/.cache/unremember/models/smollm2")
 SERVED = "model"

@@ -41,11 +41,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.commands import command  # noqa: E402 - the benchmark runs from a checkout too
-from benchmarks.sampling import (  # noqa: E402
+from benchmarks.commands import command
+from benchmarks.sampling import (
     SUBJECTS,
     Admin,
     Sample,
@@ -56,8 +55,8 @@ from benchmarks.sampling import (  # noqa: E402
     sampled,
     undisturbed,
 )
-from benchmarks.utility import utility_prompts  # noqa: E402
-from offline.corruption.measures import wilson_upper  # noqa: E402
+from benchmarks.utility import utility_prompts
+from offline.corruption.measures import wilson_upper
 
 TARGET: Final = 0.001
 """Of ordinary prompts, as many may be disturbed."""

@@ -28,12 +28,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from offline.detector.mentions import Told, form_weights, held_out_scores, mention_prompts  # noqa: E402 - the benchmark runs from a checkout too
-from server.loading import load_encoder  # noqa: E402
-from server.settings import load_settings  # noqa: E402
+from offline.detector.mentions import Told, form_weights, held_out_scores, mention_prompts
+from server.loading import load_encoder
+from server.settings import load_settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

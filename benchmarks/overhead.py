@@ -215,7 +215,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d"),
         "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()},
         "rounds": options.rounds,
-        "requests": options.requests,
+        "requests": options.vllm_requests if options.upstream else options.requests,
     }
     if options.upstream:
         await before_vllm(options, clients, report)

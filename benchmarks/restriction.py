@@ -38,10 +38,9 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.engine import (  # noqa: E402 - the benchmark runs from a checkout too
+from benchmarks.engine import (
     FIRST_ID,
     KEY,
     LAST_ID,
@@ -53,8 +52,10 @@ from benchmarks.engine import (  # noqa: E402 - the benchmark runs from a checko
     tokens_per_second,
     write,
 )
-from guards.act.restriction import restriction_xargs  # noqa: E402
-from guards.phrases.phrase import Phrase, PhraseClass  # noqa: E402
+from guards.act.restriction import restriction_xargs
+from guards.phrases.phrase import Phrase, PhraseClass
+
+ROOT = Path(__file__).resolve().parent.parent
 
 TARGET = 0.97
 # Past the commonest words, which no phrase consists of alone.

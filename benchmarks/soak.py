@@ -39,11 +39,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.fakes.traffic import Model, Traffic  # noqa: E402 - the benchmark runs from a checkout too
-from tests.fakes.upstream import FakeUpstream  # noqa: E402
+from tests.fakes.traffic import Model, Traffic
+from tests.fakes.upstream import FakeUpstream
+
+ROOT = Path(__file__).resolve().parent.parent
 
 # Idle connections to an upstream are closed after four seconds.
 QUIET = 20.0

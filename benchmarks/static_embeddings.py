@@ -30,21 +30,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from guards.detect.batching import EncoderQueue  # noqa: E402 - the benchmark runs from a checkout too
-from guards.detect.evidence import WindowText  # noqa: E402
-from guards.detect.lexical import Lexicon  # noqa: E402
-from guards.detect.words import Words, zipf  # noqa: E402
-from offline.evaluation.guard import Rates, compiled, make_detector, segments  # noqa: E402
-from offline.evaluation.intervals import Share  # noqa: E402
-from offline.evaluation.ordinary import ordinary_prompts  # noqa: E402
-from offline.evaluation.prompts import Prompt  # noqa: E402
-from offline.evaluation.tofu import load  # noqa: E402
-from server.assets import encoder_directory  # noqa: E402
-from server.loading import load_calibration, load_encoder  # noqa: E402
-from server.settings import load_settings  # noqa: E402
+from guards.detect.batching import EncoderQueue
+from guards.detect.evidence import WindowText
+from guards.detect.lexical import Lexicon
+from guards.detect.words import Words, zipf
+from offline.evaluation.guard import Rates, compiled, make_detector, segments
+from offline.evaluation.intervals import Share
+from offline.evaluation.ordinary import ordinary_prompts
+from offline.evaluation.prompts import Prompt
+from offline.evaluation.tofu import load
+from server.assets import encoder_directory
+from server.loading import load_calibration, load_encoder
+from server.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
