@@ -41,7 +41,7 @@ from server.gateway.routes import data_routes
 from server.gateway.strengths import Strengths
 from server.identity import RequestIds
 from server.keys import load_or_create_key
-from server.loading import load_calibration, load_encoder, load_renderer
+from server.loading import load_calibration, load_encoder, load_renderer, load_static
 from server.operations import Fallback, authoriser, envelope, health_routes, operator_routes
 from server.registry.database import database_url
 from server.registry.decisions import DecisionLog
@@ -213,6 +213,11 @@ async def _assemble(
         startup.stage = f"calibrating the detector: {share:.0%}"
 
     calibration = await asyncio.to_thread(load_calibration, settings, encoder, calibrating)
+
+    def distilling(share: float) -> None:
+        startup.stage = f"distilling the encoder: {share:.0%}"
+
+    static = await asyncio.to_thread(load_static, settings, encoder, calibration, distilling)
     # Scopes are bound to it: thresholds of another calibration, or for other rates, are compiled anew.
     calibration = replace(calibration, encoder=_stamp(settings, calibration))
     queue = EncoderQueue(
@@ -223,7 +228,7 @@ async def _assemble(
     )
     queue.start()
     stack.callback(queue.close)
-    detector = Detector(queue, calibration, observe=telemetry.stage)
+    detector = Detector(queue, calibration, static=static, windows=settings.static_windows, observe=telemetry.stage)
     watchlist = Watchlist()
     meaning = Meaning(
         queue,

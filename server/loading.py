@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from guards.detect.calibration import Calibration
 from guards.detect.encoder import Encoder
 from guards.detect.onnx import load_exported
+from guards.detect.static import StaticEncoder
 from server.admin.jobs import job
 from server.assets import AssetError, encoder_directory, model_directory
 from server.upstream.tokenizer import Renderer
@@ -59,6 +60,29 @@ def load_calibration(settings: Settings, encoder: Encoder, progress: Callable[[f
     path.parent.mkdir(parents=True, exist_ok=True)
     calibration.save(path)
     return calibration
+
+
+def load_static(
+    settings: Settings, encoder: Encoder, calibration: Calibration, progress: Callable[[float], None]
+) -> StaticEncoder | None:
+    """The encoder's static embeddings, made and kept at the first start, a few minutes; None where they are not wanted.
+
+    They depend on the calibration, and on the rates of the settings. Raises AssetError.
+    """
+    if not settings.static_stage:
+        return None
+    rates = settings.false_positive_rate, settings.low_false_positive_rate, settings.calibration_confidence
+    kept = calibration_path(settings, encoder.fingerprint)
+    path = kept.with_name(f"{kept.stem}-{job('distillation-recipe')(rates)}.static.npz")
+    if path.exists():
+        static = StaticEncoder.load(path)
+    else:
+        static = job("distil")(encoder_directory(settings), encoder, calibration, rates=rates, progress=progress)
+        static.save(path)
+    cutoff = static.cutoff
+    told = "the static stage loses at most %.2g %% of what the whole detector finds, with confidence %g (%d prompts)"
+    log.info(told, 100.0 * cutoff.missed, cutoff.confidence, cutoff.calibrated)
+    return static
 
 
 def load_renderer(settings: Settings) -> Renderer | None:

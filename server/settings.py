@@ -75,6 +75,17 @@ class Settings(BaseSettings):
         "only, with vectors rounded), which need the extra `onnx`",
     )
     encoder_threads: int = Field(1, ge=1, description="Processor threads of the encoder")
+    static_stage: bool = Field(
+        False,
+        description="Let static embeddings, distilled from the encoder at the first start, end prompts that are surely "
+        "outside every scope before the encoder reads them",
+    )
+    static_windows: int | None = Field(
+        None,
+        ge=1,
+        description="With the static stage: windows of a request that the encoder reads at most, the likeliest first; "
+        "unset: all that may be in a scope",
+    )
     encoder_queue_tokens: int = Field(
         200_000, ge=1_000, description="Tokens waiting for the encoder before requests get a 503"
     )
@@ -112,6 +123,11 @@ class Settings(BaseSettings):
     registry_poll_interval: float = Field(1.0, gt=0, description="Time between looks for other replicas' changes")
     undecided: Literal["refuse", "pass"] = Field(
         "refuse", description="When detection cannot decide: refuse with a 503, or pass the prompt unguarded"
+    )
+    reasoning: Literal["held", "live"] = Field(
+        "held",
+        description="Reasoning in a stream: `held` until it is complete, so that one that met a phrase begins again "
+        "unseen; or `live`, as it comes, and then clients see the beginning of such a one twice",
     )
     watch_attempts: int = Field(
         2, ge=0, description="How often an answer that met a phrase is continued before it is ended"

@@ -9,7 +9,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from guards.detect.allowance import CLIENT, Allowance
 from guards.detect.passages import Passage, make_passage
+from guards.detect.recollection import Recollection
 from guards.detect.windows import Window
 from guards.errors import CannotDecide, Overloaded, OverQuota
 
@@ -31,7 +32,7 @@ _REMEMBERED_WINDOWS = 20_000
 
 
 class TextEncoder(Protocol):
-    """What the queue needs of an encoder."""
+    """What is needed of an encoder; the queue does without its counts."""
 
     dimension: int
 
@@ -57,7 +58,7 @@ class _Job:
     """Who is charged for it."""
     windows: list[list[Window]] = field(default_factory=list)
     waiting: deque[tuple[str, int]] = field(default_factory=deque)
-    """Window texts still to be encoded, with their token counts."""
+    """Window texts still to be encoded, with their tokens, estimated."""
     vectors: list[NDArray[np.float32]] = field(default_factory=list)
 
 
@@ -81,8 +82,7 @@ class EncoderQueue:
         self._depth = 0
         self._closing = False
         self._thread: threading.Thread | None = None
-        self._remembered: OrderedDict[bytes, Passage] = OrderedDict()
-        self._remembered_windows = 0
+        self._remembered: Recollection[Passage] = Recollection(_REMEMBERED_WINDOWS)
 
     @property
     def depth_tokens(self) -> int:
@@ -124,18 +124,17 @@ class EncoderQueue:
 
     async def _passages(self, texts: Sequence[str], *, whole: bool) -> list[Passage]:
         keys = [_key(text, whole=whole) for text in texts]
-        known = {key: passage for key in keys if (passage := self._recall(key)) is not None}
+        known = {key: passage for key in keys if (passage := self._remembered.get(key)) is not None}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if missing:
             passages = await self._submit(tuple(missing.values()), whole=whole)
             for key, passage in zip(missing, passages, strict=True):
                 known[key] = passage
-                self._remember(key, passage)
+                self._remembered.put(key, passage, len(passage.windows) + 1)
         return [known[key] for key in keys]
 
     async def _submit(self, texts: tuple[str, ...], *, whole: bool) -> list[Passage]:
-        # An estimate, as tokenising belongs to the other thread: four bytes a token, and the two at the ends.
-        tokens = sum(len(text.encode("utf-8", "surrogatepass")) // 4 + 3 for text in texts)
+        tokens = sum(map(_tokens, texts))
         client = CLIENT.get()
         wait = self._allowance.wait(client)
         if wait:
@@ -151,21 +150,6 @@ class EncoderQueue:
             self._inbox.append(job)
             self._condition.notify()
         return await job.future
-
-    def _recall(self, key: bytes) -> Passage | None:
-        passage = self._remembered.get(key)
-        if passage is not None:
-            self._remembered.move_to_end(key)
-        return passage
-
-    def _remember(self, key: bytes, passage: Passage) -> None:
-        if key in self._remembered:
-            return
-        self._remembered[key] = passage
-        self._remembered_windows += len(passage.windows)
-        while self._remembered_windows > _REMEMBERED_WINDOWS:
-            _, oldest = self._remembered.popitem(last=False)
-            self._remembered_windows -= len(oldest.windows)
 
     # ---- the encoder's thread
 
@@ -219,7 +203,7 @@ class EncoderQueue:
             for text, windows in zip(job.texts, job.windows, strict=True)
             for window in windows
         ]
-        job.waiting.extend(zip(pieces, self._encoder.token_counts(pieces) if pieces else (), strict=True))
+        job.waiting.extend((piece, _tokens(piece)) for piece in pieces)
 
     def _take(self, active: Sequence[_Job]) -> dict[_Job, list[str]]:
         """From every job its share of a batch, and at least one window."""
@@ -273,6 +257,11 @@ def _passages_of(job: _Job) -> list[Passage]:
         passages.append(make_passage(text, windows, vectors[position : position + len(windows)].copy()))
         position += len(windows)
     return passages
+
+
+def _tokens(text: str) -> int:
+    """An estimate, as tokenising takes longer than what it is for: four bytes a token, and the two at the ends."""
+    return len(text.encode("utf-8", "surrogatepass")) // 4 + 3
 
 
 def _key(text: str, *, whole: bool) -> bytes:

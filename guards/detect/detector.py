@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections import defaultdict
 from dataclasses import replace
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from guards.detect.applied import AppliedScopes
 from guards.detect.conversation import carried, shares, turns_of
-from guards.detect.explanation import how_it_was_read, what_would_change
+from guards.detect.explanation import PASSED_OVER, how_it_was_read, what_would_change
 from guards.detect.lexical import by_request
+from guards.detect.prefilter import Prefilter
 from guards.detect.reader import Reader
 from guards.detect.words import Words
 from guards.plan import Band, Detection, Evidence, Span
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from guards.detect.index import VectorIndex
     from guards.detect.readings import Reading
     from guards.detect.scoring import ScopeScorer, Verdict
+    from guards.detect.static import StaticEncoder
     from guards.plan import Segment
     from guards.scope import Scope
 
@@ -37,7 +40,8 @@ _EXPLAINED_FROM = 1_000
 class Detector:
     """Scopes in memory, and the verdicts they give. Lives on the event loop's thread.
 
-    ``observe`` is told the seconds spent in each stage: ``lexical``, ``encode``, ``search``, ``score``.
+    ``observe`` is told the seconds spent in each stage: ``lexical``, ``encode``, ``search``, ``score``; and ``static``,
+    where static embeddings choose what the encoder reads, which is at most ``windows`` windows of a request.
     """
 
     def __init__(
@@ -45,11 +49,14 @@ class Detector:
         queue: EncoderQueue,
         calibration: Calibration,
         *,
+        static: StaticEncoder | None = None,
+        windows: int | None = None,
         observe: Callable[[str, float], None] | None = None,
     ) -> None:
         self._observe = observe
         self._scopes = AppliedScopes(calibration)
-        self._reader = Reader(queue, self._scopes, calibration.mentions)
+        self._prefilter = Prefilter(queue, static, self._scopes.names, windows=windows) if static else None
+        self._reader = Reader(queue, self._scopes, calibration.mentions, self._prefilter)
 
     @property
     def index_vectors(self) -> int:
@@ -60,6 +67,10 @@ class Detector:
     def index(self) -> VectorIndex:
         """The vectors that are searched; for measuring."""
         return self._scopes.vectors
+
+    def likely(self, text: str) -> float:
+        """`Prefilter.likely`; infinity without one. For calibrating it."""
+        return self._prefilter.likely(text) if self._prefilter else math.inf
 
     def scopes(self) -> list[Scope]:
         """The scopes applied, in order of application."""
@@ -72,10 +83,14 @@ class Detector:
             ValueError: its vectors were made by another encoder; the request must be compiled again.
         """
         self._scopes.apply(scope)
+        if self._prefilter is not None:
+            self._prefilter.apply(scope)
 
     def remove(self, request_id: str) -> None:
         """Stop detecting by the scope of ``request_id``; unknown ids are ignored."""
         self._scopes.remove(request_id)
+        if self._prefilter is not None:
+            self._prefilter.remove(request_id)
 
     async def detect(self, segments: Sequence[Segment]) -> list[Detection]:
         """The scopes whose low or high band a request reaches, most probable first.
@@ -113,6 +128,9 @@ class Detector:
         timings: dict[str, float] = {}
         turns = turns_of(segments)
         readings = await self._reader.read(segments, turns, timings)
+        ended = self._prefilter is not None and not any(reading.passage.windows for reading in readings)
+        if ended:
+            readings = await self._reader.read(segments, turns, timings, thorough=True)
         spoken = self._spoken(turns)
         brought_up = self._bring_up(readings, spoken)
         started = time.perf_counter()
@@ -124,7 +142,7 @@ class Detector:
             verdicts = self._judge(scorer, readings, everywhere, turns, spoken.get(request_id, {}))
             detection = self._detection(scorer, verdicts, readings)
             if detection is not None:
-                detections.append(detection)
+                detections.append(_passed_over(detection) if ended else detection)
         timings["score"] = time.perf_counter() - started
         return _best_first(detections)[:_EXPLAINED], {stage: 1000.0 * spent for stage, spent in timings.items()}
 
@@ -237,6 +255,12 @@ def _evidence(scorer: ScopeScorer, verdict: Verdict, band: Band, reading: Readin
         soft_weight=verdict.soft_weight,
         would_change=what_would_change(scorer, verdict, band),
     )
+
+
+def _passed_over(detection: Detection) -> Detection:
+    """What the encoder would have said of a prompt that it is not asked about."""
+    evidence = replace(detection.evidence, read_as=f"{PASSED_OVER} {detection.evidence.read_as}".strip())
+    return replace(detection, band=Band.CLEAR, evidence=evidence)
 
 
 def _best_first(detections: Iterable[Detection]) -> list[Detection]:

@@ -44,11 +44,11 @@ class Encoder:
     ) -> None:
         self._tokenizer = tokenizer
         self._prompt = prompt
-        needed = SENTENCE_TOKENS + len(self._ids([""])[0])
+        self._longest = longest
+        needed = SENTENCE_TOKENS + self.token_counts([""])[0]
         if longest < needed:
             raise ValueError(f"the encoder reads {longest} tokens; at least {needed} are needed")
         self._infer = forward
-        self._longest = longest
         self.dimension = dimension
         self.fingerprint = fingerprint
         """SHA-256 of the model's weights and configuration and of what runs them, hexadecimal."""
@@ -76,36 +76,37 @@ class Encoder:
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text has, at most the encoder's longest input."""
-        return [min(len(ids), self._longest) for ids in self._ids(texts)]
+        return list(map(len, self._tokens(texts)["input_ids"]))
 
-    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        ids: list[list[int]] = self._tokenizer([self._asked(text) for text in texts], verbose=False)["input_ids"]
-        return ids
+    def _tokens(self, texts: Sequence[str]) -> dict[str, list[list[int]]]:
+        """By the tokenizer's names, for each text, what the model reads of it."""
+        asked = [self._asked(text) for text in texts]
+        return dict(self._tokenizer(asked, truncation=True, max_length=self._longest, verbose=False))
 
     def _asked(self, text: str) -> str:
-        return self._prompt + _clean(text)
+        return self._prompt + clean(text)
 
     def windows(self, text: str) -> list[Window]:
         """Character ranges that cover all of ``text``, none longer than the encoder reads."""
-        tokens = self._tokenizer(_clean(text), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        tokens = self._tokenizer(clean(text), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         return cut(text, [(start, end) for start, end in tokens["offset_mapping"] if end > start])
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts: float32 [n, dimension], unit rows. A text beyond the longest input is cut off."""
         rows = np.empty((len(texts), self.dimension), dtype=np.float32)
-        counts = self.token_counts(texts)
+        tokens = self._tokens(texts) if texts else {"input_ids": []}
+        counts = list(map(len, tokens["input_ids"]))
         # Longest first: batches of like length waste no padding, and memory peaks at once.
         order = sorted(range(len(texts)), key=lambda index: -counts[index])
         while order:
             size = max(1, _BATCH_TOKENS // max(1, counts[order[0]]))
             batch, order = order[:size], order[size:]
-            rows[batch] = self._forward([texts[index] for index in batch])
+            rows[batch] = self._forward({name: [each[index] for index in batch] for name, each in tokens.items()})
         return rows
 
-    def _forward(self, texts: list[str]) -> NDArray[np.float32]:
-        asked = [self._asked(text) for text in texts]
-        features = self._tokenizer(asked, padding=True, truncation=True, max_length=self._longest, return_tensors="np")
-        vectors = self._infer({name: np.asarray(each, dtype=np.int64) for name, each in features.items()})
+    def _forward(self, tokens: Mapping[str, list[list[int]]]) -> NDArray[np.float32]:
+        padded = self._tokenizer.pad(tokens, return_tensors="np", verbose=False)
+        vectors = self._infer({name: np.asarray(each, dtype=np.int64) for name, each in padded.items()})
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         unit: NDArray[np.float32] = vectors / np.maximum(lengths, 1e-12)
         return unit
@@ -135,7 +136,7 @@ def longest_input(model: SentenceTransformer) -> int:
     return int(model.max_seq_length or 512)
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Text a tokenizer accepts, of the same length: half a surrogate pair is no character."""
     return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
 

@@ -56,8 +56,9 @@ class WindowText:
     values: Values
 
     @classmethod
-    def of(cls, text: str) -> WindowText:
-        words = Words(text)
+    def of(cls, text: str, words: Words | None = None) -> WindowText:
+        """Of a window; ``words`` are its, where they are known."""
+        words = words or Words(text)
         cased = text != text.lower() and text != text.upper()
         names = {word: rarity(word) for index, word in enumerate(words.texts) if not cased or words.name_like(index)}
         return cls(frozenset(words.texts), names, Values.of(text))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from guards.plan import Band
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 # `rarity` of a name from which on it is worth telling.
 _FOREIGN_TOLD = 0.2
+PASSED_OVER: Final = "Let through by the static stage: too far from every example for the encoder to be asked."
 
 
 def how_it_was_read(reading: Reading, verdict: Verdict, request_id: str) -> str:

@@ -30,7 +30,13 @@ class Passage:
     texts: tuple[WindowText, ...]
 
 
-def make_passage(text: str, windows: Sequence[Window], vectors: NDArray[np.float32]) -> Passage:
-    """Put together what was read from ``text``."""
-    texts = tuple(WindowText.of(text[window.start : window.end]) for window in windows)
-    return Passage(Words(text), tuple(windows), vectors, texts)
+def make_passage(
+    text: str, windows: Sequence[Window], vectors: NDArray[np.float32], words: Words | None = None
+) -> Passage:
+    """Put together what was read from ``text``; ``words`` are its, where they are known."""
+    words = words or Words(text)
+    if len(windows) == 1 and (windows[0].start, windows[0].end) == (0, len(text)):
+        texts: tuple[WindowText, ...] = (WindowText.of(text, words),)
+    else:
+        texts = tuple(WindowText.of(text[window.start : window.end]) for window in windows)
+    return Passage(words, tuple(windows), vectors, texts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import itertools
 import time
 from typing import TYPE_CHECKING
@@ -28,12 +27,15 @@ if TYPE_CHECKING:
     from guards.detect.lexical import Match
     from guards.detect.mentions import MentionModel
     from guards.detect.passages import Passage
+    from guards.detect.prefilter import Prefilter
     from guards.plan import Segment, Span
 
 # Nearest scopes looked up for each window: what bounds the number of scopes scored.
 _NEAREST_SCOPES = 16
 # Windows of passages for which it is remembered what they come near, until a scope changes.
 _RECALLED_WINDOWS = 20_000
+# Characters of texts for which it is remembered what they say decoded, until a scope changes.
+_RECALLED_CHARACTERS = 4_000_000
 # Comparisons of vectors that take about a millisecond: a longer search is not made on the event loop.
 _QUICK_SEARCH = 10_000
 # Characters from which on looking for encodings takes milliseconds, and another thread.
@@ -51,33 +53,41 @@ class Reader:
     told as the segment's own characters.
     """
 
-    def __init__(self, queue: EncoderQueue, scopes: AppliedScopes, mentions: MentionModel) -> None:
+    def __init__(
+        self, queue: EncoderQueue, scopes: AppliedScopes, mentions: MentionModel, prefilter: Prefilter | None
+    ) -> None:
         self._queue = queue
         self._scopes = scopes
+        self._prefilter = prefilter
         self._mentions = MentionReader(queue.encode, mentions)
-        self._reached: Recollection[_Reached] = Recollection(_RECALLED_WINDOWS)
-        self._reached_at = scopes.changes
+        self._decoded: Recollection[list[Decoding]] = Recollection(_RECALLED_CHARACTERS)
+        self._reached: Recollection[tuple[Passage, _Reached]] = Recollection(_RECALLED_WINDOWS)
+        """By the passage's identity; with it, so that no other can take that."""
+        self._matches: Recollection[tuple[Passage, list[Match]]] = Recollection(_RECALLED_WINDOWS)
+        self._recalled_at = scopes.changes
         """The scopes' changes up to which what is recalled holds."""
 
     async def read(
-        self, segments: Sequence[Segment], turns: Sequence[Turn], timings: dict[str, float]
+        self, segments: Sequence[Segment], turns: Sequence[Turn], timings: dict[str, float], *, thorough: bool = False
     ) -> list[Reading]:
-        """Every reading of what asks. Seconds spent go to ``timings``, by stage.
+        """Every reading of what asks. Seconds spent go to ``timings``, by stage. If ``thorough``, nothing is left out.
 
         Raises:
             CannotDecide: the encoder failed or is overloaded (`Overloaded`).
         """
         started = time.perf_counter()
+        self._recall()
         texts = plain_texts(segments)
         for text in tuple(texts):
-            find = functools.partial(self._decodings, text.text)
-            found = await asyncio.to_thread(find) if len(text.text) > _LONG else find()
-            texts += [Text(text.segment, decoding.text, decoding) for decoding in found]
+            texts += [Text(text.segment, found.text, found) for found in await self._decode(text.text)]
         texts += together(turns)
         decoded = time.perf_counter()
-        passages = await self._queue.read([text.text for text in texts])
-        lexicon, changes = self._scopes.names, self._scopes.changes
-        matches = [lexicon.find(passage.words) for passage in passages]
+        if self._prefilter is None or thorough:
+            passages = await self._queue.read([text.text for text in texts])
+        else:
+            passages = await self._prefilter.read([text.text for text in texts], timings)
+        changes = self._scopes.changes
+        matches = [self._named(passage) for passage in passages]
         # Who hides a name does not merely mention it.
         plain = [found if text.decoding is None else [] for text, found in zip(texts, matches, strict=True)]
         mentioned = await self._mentions.read([text.text for text in texts], plain)
@@ -85,12 +95,12 @@ class Reader:
         reached = await self._search(passages, matches, changes)
         searched = time.perf_counter()
         if changes != self._scopes.changes:  # names must be those of the scopes of now, as the scorers are
-            matches = [lexicon.find(passage.words) for passage in passages]
+            matches = [self._named(passage) for passage in passages]
         readings = [
             Reading(text, passage, found, near, names)
             for text, passage, found, near, names in zip(texts, passages, matches, reached, mentioned, strict=True)
         ]
-        timings["encode"] = encoded - decoded
+        timings["encode"] = encoded - decoded - timings.get("static", 0.0)
         timings["search"] = searched - encoded
         timings["lexical"] = time.perf_counter() - searched + decoded - started
         return readings
@@ -113,17 +123,16 @@ class Reader:
 
         ``matches`` are the names in each, as of ``changes``.
         """
-        if self._reached_at != self._scopes.changes:
-            self._reached_at = self._scopes.changes
-            self._reached.clear()
+        self._recall()
         named = {id(passage): by_request(of_passage) for passage, of_passage in zip(passages, matches, strict=True)}
-        reached = {id(passage): self._reached.get(passage) for passage in passages}
+        reached = {id(passage): self._reached.get(id(passage)) for passage in passages}
         unseen = [passage for passage in passages if reached[id(passage)] is None]
         for passage, near in zip(unseen, await self._nearest(unseen), strict=True):
-            found = reached[id(passage)] = self._reach(passage, near, named[id(passage)])
-            if changes == self._scopes.changes == self._reached_at:
-                self._reached.put(passage, found)
-        return [reached[id(passage)] or {} for passage in passages]
+            entry = passage, self._reach(passage, near, named[id(passage)])
+            reached[id(passage)] = entry
+            if changes == self._scopes.changes == self._recalled_at:
+                self._reached.put(id(passage), entry, len(passage.windows) + 1)
+        return [found[1] if (found := reached[id(passage)]) else {} for passage in passages]
 
     async def _nearest(self, passages: Sequence[Passage]) -> list[list[dict[str, float]]]:
         """By passage and window, the nearest requests with the cosine of each one's nearest item."""
@@ -152,6 +161,32 @@ class Reader:
                 if scorer.may_reach(similarity, passage.vectors[row], passage.texts[row], strength):
                     reached.setdefault(request_id, []).append(row)
         return reached
+
+    def _recall(self) -> None:
+        """Forget what no longer holds."""
+        if self._recalled_at != self._scopes.changes:
+            self._recalled_at = self._scopes.changes
+            self._reached.clear()
+            self._matches.clear()
+            self._decoded.clear()
+
+    def _named(self, passage: Passage) -> list[Match]:
+        """The names in a passage, of the scopes of now."""
+        self._recall()
+        known = self._matches.get(id(passage))
+        if known is None:
+            known = passage, self._scopes.names.find(passage.words)
+            self._matches.put(id(passage), known, len(passage.windows) + 1)
+        return known[1]
+
+    async def _decode(self, text: str) -> list[Decoding]:
+        found = self._decoded.get(text)
+        if found is None:
+            changes = self._scopes.changes
+            found = await asyncio.to_thread(self._decodings, text) if len(text) > _LONG else self._decodings(text)
+            if changes == self._scopes.changes == self._recalled_at:
+                self._decoded.put(text, found, len(text) + sum(len(decoding.text) for decoding in found))
+        return found
 
     def _decodings(self, text: str) -> list[Decoding]:
         return decodings(text, self._scopes.names.knows)

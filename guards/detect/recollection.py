@@ -1,4 +1,4 @@
-"""What was found out about passages, for as long as it holds."""
+"""What was found out, for as long as it holds and there is room for it."""
 
 from __future__ import annotations
 
@@ -6,42 +6,38 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from guards.detect.passages import Passage
+    from collections.abc import Hashable
 
 _Found = TypeVar("_Found")
 
 
 class Recollection(Generic[_Found]):
-    """Remembers something for each passage, of at most so many ``windows`` together; the least used is forgotten first.
+    """Remembers things by a key, of at most so much ``size`` together; the least used is forgotten first."""
 
-    A passage is known by identity: the encoder's queue gives the same one for the same text.
-    """
+    def __init__(self, size: int) -> None:
+        self._most = size
+        self._size = 0
+        self._found: OrderedDict[Hashable, tuple[_Found, int]] = OrderedDict()
 
-    def __init__(self, windows: int) -> None:
-        self._most = windows
-        self._windows = 0
-        self._found: OrderedDict[int, tuple[Passage, _Found]] = OrderedDict()
-
-    def get(self, passage: Passage) -> _Found | None:
+    def get(self, key: Hashable) -> _Found | None:
         """What is remembered, or None."""
-        entry = self._found.get(id(passage))
+        entry = self._found.get(key)
         if entry is None:
             return None
-        self._found.move_to_end(id(passage))
-        return entry[1]
+        self._found.move_to_end(key)
+        return entry[0]
 
-    def put(self, passage: Passage, found: _Found) -> None:
+    def put(self, key: Hashable, found: _Found, size: int = 1) -> None:
         """Remember ``found``, unless something is remembered already."""
-        if id(passage) in self._found:
+        if key in self._found:
             return
-        # With the passage itself, so that no other can take its identity.
-        self._found[id(passage)] = passage, found
-        self._windows += len(passage.windows) + 1
-        while self._windows > self._most:
-            _, (oldest, _) = self._found.popitem(last=False)
-            self._windows -= len(oldest.windows) + 1
+        self._found[key] = found, size
+        self._size += size
+        while self._size > self._most:
+            _, (_, of_oldest) = self._found.popitem(last=False)
+            self._size -= of_oldest
 
     def clear(self) -> None:
         """Forget everything: it holds no more."""
         self._found.clear()
-        self._windows = 0
+        self._size = 0

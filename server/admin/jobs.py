@@ -8,6 +8,8 @@ from typing import Any, Final
 JOBS: Final = {
     "calibrate": "offline.detector.calibrate:calibrate",
     "calibration-recipe": "offline.detector.recipe:fingerprint",
+    "distil": "offline.encoder.distillation:distil",
+    "distillation-recipe": "offline.encoder.distillation:fingerprint",
     "evaluate-detector": "offline.evaluation.command:evaluate_detectors",
     "evaluation-error": "offline.evaluation.errors:DataError",
     "tuning": "offline.encoder.tuning:Tuning",

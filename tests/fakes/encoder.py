@@ -9,10 +9,12 @@ import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from guards.detect.calibration import Calibration, make_background
 from guards.detect.fusion import Fusion
 from guards.detect.mentions import MentionModel
+from guards.detect.static import StaticEncoder
 from guards.detect.windows import Window, cut
 from offline.detector.fitting import fit_outlier_model
 from tests.fakes.prompts import ordinary_prompts
@@ -64,6 +66,17 @@ def embed(texts: Sequence[str]) -> NDArray[np.float32]:
             row[digest[1] % DIMENSION] += 0.5
     unit: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     return unit
+
+
+def static_encoder(texts: Sequence[str]) -> StaticEncoder:
+    """Static embeddings that give what `embed` gives, of texts whose words are in ``texts``."""
+    words = sorted({word for text in texts for word in re.findall(r"\w+", text.lower())})
+    tokenizer = Tokenizer(models.WordLevel({word: place for place, word in enumerate(["?", *words])}, "?"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    nothing = np.zeros(DIMENSION, dtype=np.float32)
+    vectors = np.concatenate([nothing[None], embed(words)]).astype(np.float16)
+    return StaticEncoder(tokenizer.to_str(), vectors, nothing, nothing, np.eye(DIMENSION, dtype=np.float32))
 
 
 @functools.cache

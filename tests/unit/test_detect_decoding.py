@@ -7,7 +7,7 @@ import re
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from guards.detect.decoding import decodings
@@ -48,6 +48,8 @@ def _disguises(*left_out: str) -> list[str]:
 @examples(30)
 def test_a_disguised_sentence_is_read(disguise: str, sentence: str) -> None:
     text = DISGUISES[disguise](sentence)
+    # Leetspeak leaves a word without its letters as it is; of one rare word alone nobody can tell what it stands for.
+    assume(sum(word not in text for word in sentence.split()) > 1)
     read = [_letters(each) for each in (text, *(found.text for found in decodings(text)))]
     assert any(_letters(sentence) in text for text in read)
 

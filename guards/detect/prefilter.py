@@ -1,0 +1,189 @@
+"""The windows that an encoder need not read: those that static embeddings tell to be surely outside every scope."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from guards.detect.evidence import WindowText
+from guards.detect.index import VectorIndex
+from guards.detect.passages import make_passage
+from guards.detect.recollection import Recollection
+from guards.detect.static import coverage
+from guards.detect.words import Words
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from guards.detect.batching import EncoderQueue
+    from guards.detect.lexical import Lexicon
+    from guards.detect.passages import Passage
+    from guards.detect.static import StaticEncoder
+    from guards.detect.windows import Window
+    from guards.scope import Scope
+
+# Of a window's words, those that have to be English ones: of others static embeddings say nothing.
+COVERED: Final = 0.95
+# Windows of texts for which it is remembered what was found, until a scope changes.
+_REMEMBERED_WINDOWS = 20_000
+# Characters from which on a text is looked at in another thread.
+_LONG = 4_000
+# How often texts are looked at again because scopes changed meanwhile, before they are read in full.
+_TRIES = 3
+
+
+@dataclass(slots=True)
+class _Glance:
+    """A text before the encoder reads it."""
+
+    words: Words
+    windows: Sequence[Window]
+    likely: list[float]
+    """How near each window comes to a forget item: a cosine, or infinity where its words ask for the encoder."""
+    passages: dict[tuple[int, ...], Passage] = field(default_factory=dict)
+    """What was read, by the windows chosen."""
+
+
+class Prefilter:
+    """Has the encoder read those windows only that may be in a scope. Lives on the event loop's thread.
+
+    A window is surely outside where its static vector is farther from every forget item than those of prompts that the
+    whole detector finds (`Cutoff`), at least 95 % of its words are English, and it has no word that is written as a
+    name in a forget item. A request in which a subject's name stands is read in full.
+
+    Of those that remain, at most ``windows`` of a request are read, the likeliest first: in a long text among ordinary
+    ones, the one that asks is nearly always the first (`benchmarks/static_embeddings.py`). Windows that static
+    embeddings say nothing of are read besides.
+    """
+
+    def __init__(
+        self, queue: EncoderQueue, static: StaticEncoder, names: Lexicon, *, windows: int | None = None
+    ) -> None:
+        self._queue = queue
+        self._static = static
+        self._names = names
+        self._most = windows
+        self._items = VectorIndex(static.dimension)
+        self._known: Counter[str] = Counter()
+        self._words: dict[str, set[str]] = {}
+        """By request, the words written as names in its forget items."""
+        self._glances: Recollection[_Glance] = Recollection(_REMEMBERED_WINDOWS)
+        self._changes = 0
+
+    def apply(self, scope: Scope) -> None:
+        """Let through what may be in ``scope``, in place of any other version of its request."""
+        self.remove(scope.request_id)
+        texts = scope.forget.texts
+        if texts:
+            self._items.add(scope.request_id, self._static.encode(texts))
+        self._words[scope.request_id] = {word for text in texts for word in _telling(WindowText.of(text))}
+        self._known.update(self._words[scope.request_id])
+
+    def remove(self, request_id: str) -> None:
+        """Forget the scope of ``request_id``; unknown ids are ignored."""
+        self._items.remove(request_id)
+        for word in self._words.pop(request_id, ()):
+            self._known[word] -= 1
+            if not self._known[word]:
+                del self._known[word]
+        self._glances.clear()
+        self._changes += 1
+
+    def likely(self, text: str) -> float:
+        """How near a text comes to a scope: the highest of its windows' cosines, or infinity where it must be read."""
+        glance = self._look(text)
+        return math.inf if self._names.find(glance.words) else max(glance.likely, default=-math.inf)
+
+    async def read(self, texts: Sequence[str], timings: dict[str, float]) -> list[Passage]:
+        """The passages of a request's texts, with those windows that the encoder reads. Seconds go to ``timings``.
+
+        Raises:
+            CannotDecide: the encoder failed or is overloaded (`Overloaded`).
+        """
+        for _ in range(_TRIES):
+            changes, started = self._changes, time.perf_counter()
+            glances = [await self._glance(text) for text in texts]
+            chosen = self._choose(glances)
+            timings["static"] = timings.get("static", 0.0) + time.perf_counter() - started
+            passages = await self._passages(texts, glances, chosen)
+            if changes == self._changes:
+                return passages
+        return await self._queue.read(texts)
+
+    async def _passages(
+        self, texts: Sequence[str], glances: Sequence[_Glance], chosen: Sequence[tuple[int, ...]]
+    ) -> list[Passage]:
+        unread = {
+            text: (glance, rows)
+            for text, glance, rows in zip(texts, glances, chosen, strict=True)
+            if rows not in glance.passages
+        }
+        pieces = {text: [_piece(text, glance.windows[row]) for row in rows] for text, (glance, rows) in unread.items()}
+        vectors = await self._queue.encode([piece for of_text in pieces.values() for piece in of_text])
+        position = 0
+        for text, (glance, rows) in unread.items():
+            own = vectors[position : position + len(rows)].copy()
+            glance.passages[rows] = make_passage(text, [glance.windows[row] for row in rows], own, glance.words)
+            position += len(rows)
+        return [glance.passages[rows] for glance, rows in zip(glances, chosen, strict=True)]
+
+    def _choose(self, glances: Sequence[_Glance]) -> list[tuple[int, ...]]:
+        """For each text the windows to read."""
+        least = (
+            -math.inf if any(self._names.find(glance.words) for glance in glances) else self._static.cutoff.threshold
+        )
+        found = [
+            (likely, -place, -row)
+            for place, glance in enumerate(glances)
+            for row, likely in enumerate(glance.likely)
+            if likely >= least
+        ]
+        if self._most is not None and len(found) > self._most:
+            asked = [one for one in found if one[0] == math.inf]
+            found = asked + heapq.nlargest(self._most, (one for one in found if one[0] < math.inf))
+        chosen: list[list[int]] = [[] for _ in glances]
+        for _, place, row in found:
+            chosen[-place].append(-row)
+        return [tuple(sorted(rows)) for rows in chosen]
+
+    async def _glance(self, text: str) -> _Glance:
+        glance = self._glances.get(text)
+        if glance is None:
+            changes = self._changes
+            glance = await asyncio.to_thread(self._look, text) if len(text) > _LONG else self._look(text)
+            if changes == self._changes:
+                self._glances.put(text, glance, len(glance.windows) + 1)
+        return glance
+
+    def _look(self, text: str) -> _Glance:
+        windows, vectors = self._static.windows(text)
+        nearest = [max(near.values(), default=-math.inf) for near in self._items.search(vectors, 1)]
+        words = Words(text)
+        if len(windows) == 1:
+            likely = [self._likely(text, words, nearest[0])]
+        else:
+            pieces = [_piece(text, window) for window in windows]
+            likely = [self._likely(piece, Words(piece), near) for piece, near in zip(pieces, nearest, strict=True)]
+        return _Glance(words, windows, likely)
+
+    def _likely(self, text: str, words: Words, nearest: float) -> float:
+        if coverage(words) < COVERED:
+            return math.inf
+        if self._known.keys().isdisjoint(words.texts) or self._known.keys().isdisjoint(
+            WindowText.of(text, words).names
+        ):
+            return nearest
+        return math.inf
+
+
+def _telling(text: WindowText) -> Collection[str]:
+    return [word for word, weight in text.names.items() if weight > 0.0]
+
+
+def _piece(text: str, window: Window) -> str:
+    return text[window.start : window.end]

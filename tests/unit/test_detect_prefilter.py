@@ -1,0 +1,239 @@
+"""The static stage: what it ends is not given to the encoder, and nothing that the detector finds is ended."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guards.compile import compile_scope
+from guards.detect.batching import EncoderQueue
+from guards.detect.detector import Detector
+from guards.detect.explanation import PASSED_OVER
+from guards.detect.static import Cutoff, StaticEncoder, coverage
+from guards.detect.words import Words
+from guards.plan import Band, Role, Segment
+from guards.scope import Example, Kind, Mode, Scope, Source, default_policy
+from tests.examples import examples
+from tests.fakes.encoder import WordEncoder, calibration, static_encoder
+from tests.fakes.prompts import ordinary_prompts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SOURCE = Source(
+    subject="Zelda Quillwort",
+    kind=Kind.PERSON,
+    examples=(Example("Which botanist found the glowing moss of the old forest?", "The botanist of the moss."),),
+)
+ASKED = "Which botanist found the moss of the old forest, the glowing moss?"
+ORDINARY = "Please explain how a bicycle works, step by step."
+PROSE = ordinary_prompts(40)
+
+
+@pytest.fixture
+def encoder() -> WordEncoder:
+    return WordEncoder()
+
+
+@pytest.fixture
+def queue(encoder: WordEncoder) -> Iterator[EncoderQueue]:
+    made = EncoderQueue(encoder, max_tokens=100_000, batch_tokens=1_000)
+    made.start()
+    yield made
+    encoder.gate.set()
+    made.close()
+
+
+@pytest.fixture
+def static() -> StaticEncoder:
+    return replace(static_encoder([ASKED, ORDINARY, *PROSE, SOURCE.examples[0].prompt]), cutoff=Cutoff(0.5))
+
+
+async def _scope(queue: EncoderQueue, source: Source = SOURCE, request_id: str = "r1") -> Scope:
+    return await compile_scope(
+        source,
+        request_id=request_id,
+        version=1,
+        mode=Mode.ENFORCE,
+        policy=default_policy(source.kind, source.extent),
+        encode=queue.encode,
+        calibration=calibration(),
+        encoder=WordEncoder.fingerprint,
+        alpha_high=0.001,
+        alpha_low=0.01,
+        confidence=0.95,
+    )
+
+
+@pytest.fixture
+async def detector(queue: EncoderQueue, static: StaticEncoder, encoder: WordEncoder) -> Detector:
+    made = Detector(queue, calibration(), static=static)
+    made.apply(await _scope(queue))
+    encoder.batches.clear()
+    return made
+
+
+def _asks(*texts: str) -> list[Segment]:
+    return [Segment(("messages", place, "content"), text, Role.ASKS) for place, text in enumerate(texts)]
+
+
+def _read(encoder: WordEncoder) -> list[str]:
+    return [text for batch in encoder.batches for text in batch]
+
+
+async def test_what_is_surely_outside_is_not_given_to_the_encoder(detector: Detector, encoder: WordEncoder) -> None:
+    assert await detector.detect(_asks(ORDINARY)) == []
+    assert _read(encoder) == []
+
+
+async def test_what_may_be_inside_is_found_as_without_the_stage(
+    detector: Detector, queue: EncoderQueue, encoder: WordEncoder
+) -> None:
+    whole = Detector(queue, calibration())
+    for scope in detector.scopes():
+        whole.apply(scope)
+    (found,) = await detector.detect(_asks(ASKED))
+    assert found.band is Band.HIGH
+    assert _read(encoder) == [ASKED]
+    assert [found] == await whole.detect(_asks(ASKED))
+
+
+async def test_a_request_in_which_a_name_stands_is_read_in_full(detector: Detector, encoder: WordEncoder) -> None:
+    found = await detector.detect(_asks(ORDINARY, "and who is zelda quillwort, please?"))
+    assert [one.segments for one in found] == [(1,)]
+    assert ORDINARY in _read(encoder)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "wer hat das leuchtende moos im alten wald gefunden?",
+        "请问谁发现了森林里的苔藓",
+        "blorptang frumious snickersnee?",
+        "???",
+    ],
+)
+async def test_what_is_not_english_is_read(detector: Detector, encoder: WordEncoder, text: str) -> None:
+    assert coverage(Words(text)) < 0.95
+    await detector.detect(_asks(text))
+    assert _read(encoder) == [text]
+
+
+async def test_a_word_that_the_examples_have_as_a_name_is_read(
+    queue: EncoderQueue, static: StaticEncoder, encoder: WordEncoder
+) -> None:
+    detector = Detector(queue, calibration(), static=static)
+    source = replace(SOURCE, examples=(Example("Which moss did the botanist find in Helsinki?", "A green one."),))
+    detector.apply(await _scope(queue, source))
+    encoder.batches.clear()
+    texts = ["What should we see in Helsinki?", "What should we see in London?"]
+    await detector.detect(_asks(*texts))
+    assert _read(encoder) == texts[:1]
+
+
+async def test_a_text_seen_before_is_looked_at_again_when_scopes_change(
+    detector: Detector, queue: EncoderQueue, encoder: WordEncoder
+) -> None:
+    assert await detector.detect(_asks(ORDINARY)) == []
+    other = replace(SOURCE, subject="Wheels", kind=Kind.TOPIC, examples=(Example(ORDINARY, "It rolls."),))
+    detector.apply(await _scope(queue, other, "r2"))
+    encoder.batches.clear()
+    (found,) = await detector.detect(_asks(ORDINARY))
+    assert found.request_id == "r2"
+    detector.remove("r2")
+    assert await detector.detect(_asks(ORDINARY)) == []
+
+
+async def test_a_scope_that_comes_while_the_encoder_reads_is_not_missed(
+    detector: Detector, queue: EncoderQueue, encoder: WordEncoder
+) -> None:
+    other = replace(SOURCE, subject="Wheels", kind=Kind.TOPIC, examples=(Example(ORDINARY, "It rolls."),))
+    scope = await _scope(queue, other, "r2")
+    encoder.batches.clear()
+    encoder.gate.clear()
+    asked = asyncio.create_task(detector.detect(_asks(ORDINARY, ASKED)))
+    for _ in range(1_000):
+        await asyncio.sleep(0.001 * (not encoder.batches))
+    detector.apply(scope)
+    encoder.gate.set()
+    assert {found.request_id for found in await asked} == {"r1", "r2"}
+
+
+async def test_of_a_long_request_the_likeliest_windows_are_read(
+    queue: EncoderQueue, static: StaticEncoder, encoder: WordEncoder
+) -> None:
+    near = [f"{prompt} {ASKED}" for prompt in PROSE[:6]]
+    detector = Detector(queue, calibration(), static=static, windows=2)
+    detector.apply(await _scope(queue))
+    encoder.batches.clear()
+    (found,) = await detector.detect(_asks(*near, ASKED, "吗? " * 3))
+    assert found.segments[-1] == len(near)
+    assert len(found.segments) == 2
+    read = _read(encoder)
+    # Two by likelihood, and one that only the encoder can tell of.
+    assert len(read) == 3
+    assert ASKED in read
+
+
+async def test_the_same_text_twice_is_read_once(detector: Detector, encoder: WordEncoder) -> None:
+    (found,) = await detector.detect(_asks(ASKED, ASKED, ORDINARY, ASKED))
+    assert found.segments == (0, 1, 3)
+    assert _read(encoder) == [ASKED]
+    (again,) = await detector.detect(_asks(ASKED))
+    assert again.probability == found.probability
+    assert _read(encoder) == [ASKED]
+
+
+async def test_an_explanation_has_the_evidence_and_says_that_it_was_not_asked_for(
+    queue: EncoderQueue, static: StaticEncoder, detector: Detector, encoder: WordEncoder
+) -> None:
+    detections, _ = await detector.explain(_asks(ORDINARY))
+    assert [(one.band, one.evidence.read_as) for one in detections] == [(Band.CLEAR, PASSED_OVER)]
+    assert _read(encoder) == [ORDINARY]
+    blind = Detector(queue, calibration(), static=replace(static, cutoff=Cutoff(1.1)))
+    for scope in detector.scopes():
+        blind.apply(scope)
+    assert await blind.detect(_asks(ASKED)) == []
+    (found,), _ = await blind.explain(_asks(ASKED))
+    # What is shown is what is done.
+    assert found.band is Band.CLEAR
+    assert found.probability >= found.threshold
+    (asked,), _ = await detector.explain(_asks(ASKED))
+    assert asked.band is Band.HIGH
+    assert PASSED_OVER not in asked.evidence.read_as
+
+
+async def test_no_text_asks_nothing(detector: Detector, encoder: WordEncoder) -> None:
+    assert await detector.detect(_asks("", "  ")) == []
+    assert _read(encoder) == []
+
+
+@given(st.text(max_size=300))
+@examples(50)
+def test_windows_hold_every_character_that_is_no_blank_and_vectors_are_of_length_one(text: str) -> None:
+    static = static_encoder([ASKED])
+    windows, vectors = static.windows(text)
+    held = {place for window in windows for place in range(window.start, window.end)}
+    assert {match.start() for match in re.finditer(r"\w", text)} <= held
+    assert vectors.shape == (len(windows), static.dimension)
+    lengths = np.linalg.norm(vectors, axis=1)
+    assert np.all((np.abs(lengths - 1.0) < 1e-4) | (lengths < 1e-4))
+
+
+def test_it_is_kept_in_a_file(tmp_path: Path, static: StaticEncoder) -> None:
+    kept = replace(static, cutoff=Cutoff(0.5, 0.001, 0.95, 3_100))
+    kept.save(tmp_path / "static.npz")
+    again = StaticEncoder.load(tmp_path / "static.npz")
+    assert np.array_equal(again.encode([ASKED, ORDINARY]), kept.encode([ASKED, ORDINARY]))
+    assert again.cutoff == kept.cutoff
+    (tmp_path / "static.npz").write_bytes(b"something else")
+    with pytest.raises(ValueError, match="no static encoder"):
+        StaticEncoder.load(tmp_path / "static.npz")
