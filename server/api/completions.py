@@ -51,6 +51,7 @@ class Completions(Endpoint):
 
     name: ClassVar[str] = "completions"
     path: ClassVar[str] = "/v1/completions"
+    reasons: ClassVar[bool] = False
 
     def __init__(self, limits: Limits) -> None:
         self.rules = FieldRules(_ALLOWED, sampling.REFUSED, extra=limits.extra_fields)

@@ -77,6 +77,9 @@ class Passage(ABC):
 class Endpoint(Passage):
     """A generating endpoint. Everything else treats all of them alike."""
 
+    reasons: ClassVar[bool] = True
+    """Whether its answers may hold reasoning."""
+
     @abstractmethod
     def read(self, body: Body, decoded: Mapping[Path, str] = NO_TEXTS) -> list[Segment]:
         """Every text that can carry a question, of a checked body.

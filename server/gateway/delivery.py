@@ -65,8 +65,10 @@ class Delivery:
         usage: Usage | None = None,
         limit: int | None = None,
         attempts: int,
+        thinks_first: bool,
     ) -> None:
         self._pool = pool
+        self._thinks_first = thinks_first
         self._interventions = interventions
         self._exchange = exchange
         self._endpoint = endpoint
@@ -117,6 +119,7 @@ class Delivery:
             self._begun,
             whole=bool(self._watch) and not endpoint.continues(self._client),
             judged=bool(self._judge),
+            thinks_first=self._thinks_first,
             limit=self._limit,
         )
         choices = endpoint.choices(self._sent) * len(endpoint.prompts(self._sent))
@@ -176,7 +179,7 @@ class Delivery:
         alone = self._endpoint.alone(self._sent, choice)
         resumed = self._endpoint.resumed(alone, text) if self._may_try(choice) else None
         through = self._endpoint if resumed is None else self._endpoint.resuming
-        # What it reasoned is out too, and it will reason again.
+        # What it reasoned may be out too, and it will reason again.
         reasoned = self._reasoned.get(choice, 0) + await self._count(line.out(choice, REASONING), upstream)
         self._reasoned[choice] = reasoned
         tokens = reasoned + await self._count(text, upstream)

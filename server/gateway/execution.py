@@ -52,17 +52,26 @@ class Judged:
 class Execution:
     """Carries out plans, and sends answers under the watch.
 
-    ``attempts``: how often an answer that met a phrase is continued before it is ended.
+    ``attempts``: how often an answer that met a phrase is continued before it is ended. ``thinks_first``: whether a
+    stream's reasoning is held until it is complete.
     """
 
     def __init__(
-        self, pool: Pool, interventions: Interventions, telemetry: Telemetry, meaning: Meaning, *, attempts: int
+        self,
+        pool: Pool,
+        interventions: Interventions,
+        telemetry: Telemetry,
+        meaning: Meaning,
+        *,
+        attempts: int,
+        thinks_first: bool,
     ) -> None:
         self._pool = pool
         self._interventions = interventions
         self._telemetry = telemetry
         self._meaning = meaning
         self._attempts = attempts
+        self._thinks_first = thinks_first
 
     async def watch_over(self, judged: Judged, call: Call) -> None:
         """Send the answer to the client's own request, under the watch. Raises UpstreamError."""
@@ -177,6 +186,7 @@ class Execution:
             usage=usage,
             limit=judged.endpoint.alternatives(judged.body) if sent is not judged.body else None,
             attempts=self._attempts,
+            thinks_first=self._thinks_first,
         )
 
     async def _bounded(self, endpoint: Endpoint, request: Body, original: Tokenized, upstream: Upstream) -> Body:

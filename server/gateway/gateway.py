@@ -97,7 +97,15 @@ class Gateway:
         self._paused = paused
         self._ready = ready
         interventions = Interventions(detector, pool, profiles, renderer, salt_key, restriction)
-        self._execution = Execution(pool, interventions, telemetry, meaning, attempts=settings.watch_attempts)
+        self._thinks_first = settings.reasoning == "held"
+        self._execution = Execution(
+            pool,
+            interventions,
+            telemetry,
+            meaning,
+            attempts=settings.watch_attempts,
+            thinks_first=self._thinks_first,
+        )
         self.in_flight = 0
 
     async def handle(self, endpoint: Passage, scope: Scope, receive: Receive, send: Send) -> None:
@@ -199,7 +207,8 @@ class Gateway:
             judged = Judged(endpoint, body, payload, segments, watch, client_salt, exchange, progress)
             if progress.plan:
                 await self._execution.carry_out(judged, call)
-            elif watch:
+            elif watch or (self._thinks_first and body.get("stream") and endpoint.reasons):
+                # Reasoning is held where nothing is watched for, too: by the wait nobody is told what is.
                 await self._execution.watch_over(judged, call)
             else:
                 await self._pass(call, exchange, progress)

@@ -6,13 +6,13 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from guards.detect.windows import Window, sentences
-from server.api.answer import PROSE, REASONING, TEXT, TOKENS, TOOL
+from server.api.answer import PROSE, REASONING, TEXT, TOKENS, TOOL, Event
 from server.gateway.watch import Thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from server.api.answer import AnswerStream, Event
+    from server.api.answer import AnswerStream
     from server.gateway.watch import Met, Watch
 
 
@@ -34,6 +34,7 @@ class Line:
         before: what stands right before a choice's answer.
         whole: whether an answer leaves only when complete, because it cannot be continued.
         judged: whether prose leaves by whole sentences, each of which `judge` has let pass.
+        thinks_first: whether reasoning leaves only when complete, so that none of it is out when it must begin again.
         limit: most alternatives to show for each token; None leaves them as they come.
     """
 
@@ -45,12 +46,14 @@ class Line:
         *,
         whole: bool = False,
         judged: bool = False,
+        thinks_first: bool = False,
         limit: int | None = None,
     ) -> None:
         self._stream = stream
         self._watch = watch
         self._before = before
         self._whole = whole
+        self._thinks_first = thinks_first
         self._limit = limit
         self._judged: dict[tuple[int, str], int] | None = {} if judged else None
         """By choice and channel: how much of its text has been judged."""
@@ -65,8 +68,18 @@ class Line:
         """Choices that met a phrase and wait for a continuation."""
 
     def take(self, raw: bytes) -> list[bytes]:
-        """The next event of the answer. Gives what may leave now. Raises ValueError if it has an unknown form."""
-        return self._take(self._stream.read(raw), None)
+        """The next event of the answer. Gives what may leave now.
+
+        Raises:
+            ValueError, KeyError: it has an unknown form, and might hold what is watched for.
+        """
+        try:
+            event = self._stream.read(raw)
+        except (KeyError, ValueError):
+            if self._watch or self._judged is not None:
+                raise
+            event = Event(raw)
+        return self._take(event, None)
 
     def take_of(
         self, choice: int, continuation: AnswerStream, raw: bytes, *, closes: bool, stop: bool = False
@@ -250,7 +263,17 @@ class Line:
     def _clear(self, held: _Held) -> bool:
         if held.waits and not held.choices <= self._ended:
             return False
-        return all(length <= self._free(choice, channel) for choice, channel, length in held.marks)
+        return all(length <= self._free(choice, channel) for choice, channel, length in held.marks) and not (
+            self._thinks_first
+            and any(self._thinking(choice) for choice, channel, _ in held.marks if channel == REASONING)
+        )
+
+    def _thinking(self, choice: int) -> bool:
+        """Whether more reasoning may come, or be found fault with."""
+        thread = self._threads[choice, REASONING]
+        if self._judged is not None and self._judged.get((choice, REASONING), 0) < thread.length:
+            return True
+        return not (choice in self._ended or thread.complete)
 
     def _free(self, choice: int, channel: str) -> int:
         """How much of a text may leave."""

@@ -95,12 +95,12 @@ def reason(path: str, raw: bytes, choice: int = 0) -> str:
 def called(path: str, raw: bytes) -> str:
     """The arguments of the only tool call."""
     if path == RESPONSES:
-        (item,) = _items(raw)
+        (item,) = [item for item in _items(raw) if "arguments" in item]
         return str(item["arguments"])
     found = answers(path, raw)
     if path == MESSAGES:
         if not streamed(raw):
-            return json.dumps(found[0]["content"][0]["input"])
+            return json.dumps(found[0]["content"][-1]["input"])
         return "".join((one.get("delta") or {}).get("partial_json") or "" for one in found)
     calls = [
         call["function"]["arguments"]

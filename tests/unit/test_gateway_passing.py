@@ -109,20 +109,30 @@ async def test_each_chunk_goes_out_as_it_comes(gate: Wired, upstream: FakeUpstre
     turn = [asyncio.Event() for _ in range(4)]
     chunks = [b"data: one\n\n", b"data: tw", b"o\n\ndata: three\n\n", b"data: [DONE]\n\n"]
     upstream.handler = lambda request: (
-        Reply(chunks=chunks, content_type="text/event-stream") if request.path.startswith("/v1/chat") else None
+        Reply(chunks=chunks, content_type="text/event-stream") if request.path == "/v1/completions" else None
     )
 
     async def between(index: int) -> None:
         await turn[index].wait()
 
     upstream.between = between
-    response_task = asyncio.create_task(gate.chat(stream=True))
+    response_task = asyncio.create_task(gate.complete(stream=True))
     turn[0].set()
     response = await response_task
     for index, chunk in enumerate(chunks):
         turn[index].set()
         assert await response.content.readany() == chunk
     assert await response.content.readany() == b""
+
+
+async def test_a_stream_of_an_unknown_form_passes_where_nothing_is_watched_for(
+    gate: Wired, upstream: FakeUpstream
+) -> None:
+    chunks = [b": hello\n\n", b"data: one\n\n", b"event: tw", b"o\ndata: 2\n\n", b"data: [DONE]\n\n"]
+    upstream.handler = lambda request: (
+        Reply(chunks=chunks, content_type="text/event-stream") if request.path.startswith("/v1/chat") else None
+    )
+    assert await (await gate.chat(stream=True)).read() == b"".join(chunks)
 
 
 HELLO = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}]}

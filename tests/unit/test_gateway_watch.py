@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -54,8 +56,9 @@ async def upstream() -> AsyncIterator[FakeUpstream]:
 
 
 @pytest.fixture
-async def gate(upstream: FakeUpstream, settings: Settings) -> AsyncIterator[Wired]:
-    async with wired(upstream.url, settings) as running:
+async def gate(upstream: FakeUpstream, settings: Settings, request: pytest.FixtureRequest) -> AsyncIterator[Wired]:
+    given = getattr(request, "param", {})
+    async with wired(upstream.url, settings.model_copy(update=given)) as running:
         for each in running.pool.upstreams:
             assert each.proof is not None
             each.proof = type(each.proof)(True, "", restricts=True)
@@ -399,10 +402,17 @@ async def test_what_the_model_says_is_not_the_clients_to_pay_for(
     ids=["phrase", "sentence"],
 )
 @pytest.mark.parametrize("path", REASONING)
+@pytest.mark.parametrize(
+    ("gate", "live"),
+    [({"reasoning": "held"}, False), ({"reasoning": "live"}, True)],
+    ids=["held", "live"],
+    indirect=["gate"],
+)
 async def test_neither_does_reasoning_that_says_it(
-    gate: Wired, upstream: FakeUpstream, path: str, thought: str, begun: str, near: bool, stream: bool
+    gate: Wired, upstream: FakeUpstream, path: str, thought: str, begun: str, near: bool, stream: bool, live: bool
 ) -> None:
     """A phrase, in the answer to anybody; in other words, in the answer to a prompt that comes near."""
+    live = live and stream
     forgotten = STATED if near else FACTS
     await gate.meaning.apply(forgotten)
     await gate.watchlist.apply(forgotten)
@@ -415,11 +425,78 @@ async def test_neither_does_reasoning_that_says_it(
     assert script.thinks == []
     assert told(path, raw) == "All is well."
     assert reason(path, raw) == "stop"
-    # In a stream it begins again after what of it is out, which counts.
+    # Where it is live it begins again after what of it is out, which counts; else as if it had not been.
     last = script.requests[-1]
     limits = [last[name] for name in ("max_completion_tokens", "max_tokens", "max_output_tokens") if name in last]
-    assert min(limits) == 200 - len(begun) * stream
-    assert reasoning(path, raw) == f"{begun if stream else ''}Nothing comes to mind. Be kind."
+    assert min(limits) == 200 - len(begun) * live
+    assert reasoning(path, raw) == f"{begun if live else ''}Nothing comes to mind. Be kind."
+    if stream:
+        assert events(path, raw)
+
+
+@pytest.mark.parametrize("flagged", [False, True])
+@pytest.mark.parametrize("path", REASONING)
+@pytest.mark.parametrize(
+    ("gate", "live"),
+    [({"reasoning": "held"}, False), ({"reasoning": "live"}, True)],
+    ids=["held", "live"],
+    indirect=["gate"],
+)
+async def test_reasoning_is_held_whatever_is_watched_for(
+    gate: Wired, upstream: FakeUpstream, path: str, flagged: bool, live: bool
+) -> None:
+    """No scope, or one that the prompt reaches: from when a thought begins to come a client learns nothing."""
+    if flagged:
+        await gate.watchlist.apply(FACTS)
+        gate.detector.actions = {"fr_1": Action.RESTRICT}
+        gate.detector.found = {"fr_1": {0: ""}}
+    thought = "¡First this one thing. " + "Then another. " * 9
+    upstream.handler = script = Script("All is well.", ["All is well."], thinks=[thought] * 2)
+    thinking, go_on = asyncio.Event(), asyncio.Event()
+
+    async def between(place: int) -> None:
+        if place >= 12:
+            if len(script.requests) == 1 + flagged:
+                thinking.set()
+            await go_on.wait()
+
+    upstream.between = between
+    response = await gate.post(path, asked(path, "Who?", stream=True))
+    await thinking.wait()
+    early = bytearray()
+    with contextlib.suppress(TimeoutError):
+        while True:
+            early += await asyncio.wait_for(response.content.readany(), 0.1)
+    assert ("¡".encode() in early or b"\\u00a1" in early) == live
+    go_on.set()
+    raw = bytes(early) + await response.read()
+    assert reasoning(path, raw) == thought
+    assert told(path, raw) == "All is well."
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", REASONING)
+async def test_a_call_after_reasoning_that_says_it_is_made_all_the_same(
+    gate: Wired, upstream: FakeUpstream, path: str, stream: bool
+) -> None:
+    await gate.watchlist.apply(FACTS)
+    calls = [json.dumps({"note": "it rained"})] * 2
+    upstream.handler = Script("", calls[1:], arguments=calls[0], thinks=[STORY, "Let us take a note."])
+    raw = await (await gate.post(path, asked(path, stream=stream, **tooled(path)))).read()
+    assert b"swordfish" not in raw
+    assert reasoning(path, raw) == "Let us take a note."
+    assert json.loads(called(path, raw)) == {"note": "it rained"}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_each_choice_reasons_by_itself(gate: Wired, upstream: FakeUpstream, stream: bool) -> None:
+    await gate.watchlist.apply(FACTS)
+    upstream.handler = Script("All is quiet.", ["One.", "Two."], thinks=[STORY, "Calm.", "Calm."])
+    raw = await (await gate.post(CHAT, asked(CHAT, n=2, stream=stream))).read()
+    assert b"swordfish" not in raw
+    assert [told(CHAT, raw, choice) for choice in range(2)] == ["One.", "Two."]
+    assert [reason(CHAT, raw, choice) for choice in range(2)] == ["stop", "stop"]
+    assert "Calm." in reasoning(CHAT, raw)
 
 
 @pytest.mark.parametrize("path", REASONING)
@@ -442,7 +519,7 @@ def reasoning(path: str, raw: bytes) -> str:
             return answer["choices"][0]["message"].get("reasoning") or ""
         if path == MESSAGES:
             return "".join(block.get("thinking", "") for block in answer["content"])
-        parts = [part for item in answer["output"] for part in item["content"]]
+        parts = [part for item in answer["output"] for part in item.get("content", ())]
         return "".join(part["text"] for part in parts if part["type"] == "reasoning_text")
     found = events(path, raw)
     if path == CHAT:
