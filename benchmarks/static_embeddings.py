@@ -36,8 +36,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from guards.detect.batching import EncoderQueue
-from guards.detect.detector import Detector
-from offline.evaluation.guard import Rates, compiled, segments
+from offline.evaluation.guard import Rates, compiled, make_detector, segments
 from offline.evaluation.intervals import Share, quantiles
 from offline.evaluation.ordinary import ordinary_prompts
 from offline.evaluation.prompts import Prompt
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from guards.detect.calibration import Calibration
+    from guards.detect.detector import Detector
     from guards.detect.encoder import Encoder
     from guards.detect.static import StaticEncoder
     from guards.scope import Scope
@@ -81,21 +81,14 @@ class Measurement:
         queue.start()
         return queue
 
-    def detector(self, queue: EncoderQueue, scopes: Sequence[Scope], **given: Any) -> Detector:
-        """A detector that enforces the scopes."""
-        detector = Detector(queue, self.calibration, **given)
-        for scope in scopes:
-            detector.apply(scope)
-        return detector
-
     async def measured(self, split: str) -> dict[str, Any]:
         """One split of TOFU."""
         data = load(split)
         queue = self.queue()
         try:
             scopes = [await compiled(source, queue, self.calibration, self.rates) for source in data.requests]
-            whole = self.detector(queue, scopes)
-            sifted = self.detector(queue, scopes, static=self.static)
+            whole = make_detector(scopes, queue, self.calibration)
+            sifted = make_detector(scopes, queue, self.calibration, static=self.static)
             inside, outside = data.positives, [*data.near, *data.background]
             flagged, alarms = await _flagged(whole, inside), await _flagged(whole, outside)
             missed = np.array([not found for found in await _found(sifted, flagged)], dtype=np.bool_)
@@ -130,7 +123,10 @@ class Measurement:
     async def _verdicts(self, scopes: Sequence[Scope], prompts: Sequence[Prompt]) -> dict[str, Any]:
         """Milliseconds to the verdict on ordinary prompts, with the stage and without, in turns."""
         queues = self.queue(), self.queue()
-        detectors = self.detector(queues[0], scopes, static=self.static), self.detector(queues[1], scopes)
+        detectors = (
+            make_detector(scopes, queues[0], self.calibration, static=self.static),
+            make_detector(scopes, queues[1], self.calibration),
+        )
         spent: tuple[list[float], list[float]] = ([], [])
         try:
             for prompt in prompts:
@@ -152,8 +148,8 @@ class Measurement:
         rows = []
         for budget in ("without", *BUDGETS):
             queue = self.queue()
-            given = {} if budget == "without" else {"static": self.static, "windows": budget}
-            detector = self.detector(queue, scopes, **given)
+            given: dict[str, Any] = {} if budget == "without" else {"static": self.static, "windows": budget}
+            detector = make_detector(scopes, queue, self.calibration, **given)
             spent, found = [], []
             try:
                 for one in asked:

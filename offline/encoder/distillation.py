@@ -27,7 +27,7 @@ from offline.detector.background import SEED
 from offline.detector.training import training_scopes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -60,18 +60,24 @@ def distil(
     calibration: Calibration,
     *,
     rates: tuple[float, float, float],
+    scopes: Sequence[TrainingScope] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> StaticEncoder:
     """Static embeddings of the encoder in ``directory``. Deterministic; ``progress`` is told the share done, 0..1.
 
     ``rates`` are the false-positive rates of the high and the low band, and their confidence: what is found depends on
-    them. Runs an event loop: call it in a thread of its own.
+    them. With fewer ``scopes`` to calibrate by than it takes the bound is wider. Runs an event loop: call it in a
+    thread of its own.
     """
+    if scopes is None:
+        scopes = [scope for number in range(1, _SETS + 1) for scope in training_scopes(SEED + number)]
     say = progress or (lambda _: None)
     tokenizer, tokens = _tokens(directory, lambda share: say(_TOKENS_DONE * share))
     static = StaticEncoder(tokenizer, tokens, *_mapped(tokenizer, tokens, calibration))
     told = asyncio.run(
-        _found(static, encoder, calibration, rates, lambda share: say(_TOKENS_DONE + (1 - _TOKENS_DONE) * share))
+        _found(
+            static, encoder, calibration, rates, scopes, lambda share: say(_TOKENS_DONE + (1 - _TOKENS_DONE) * share)
+        )
     )
     above = neyman_pearson_threshold(-np.array(told), alpha=MISSED, confidence=CONFIDENCE)
     return replace(static, cutoff=Cutoff(min(1.0, -above.probability), above.alpha, CONFIDENCE, len(told)))
@@ -122,10 +128,10 @@ async def _found(
     encoder: Encoder,
     calibration: Calibration,
     rates: tuple[float, float, float],
+    scopes: Sequence[TrainingScope],
     progress: Callable[[float], None],
 ) -> list[float]:
     """For each prompt that the whole detector finds, how near its static vector comes, as `Prefilter.likely` has it."""
-    scopes = [scope for number in range(1, _SETS + 1) for scope in training_scopes(SEED + number)]
     queue = EncoderQueue(encoder, max_tokens=100_000_000, batch_tokens=8_192)
     queue.start()
     found: list[float] = []

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from guards.detect.batching import EncoderQueue
     from guards.detect.calibration import Calibration
+    from guards.detect.static import StaticEncoder
     from guards.plan import Detection
     from guards.scope import Scope, Source
     from offline.evaluation.prompts import Prompt
@@ -57,9 +58,12 @@ def make_detector(
     queue: EncoderQueue,
     calibration: Calibration,
     observe: Callable[[str, float], None] | None = None,
+    *,
+    static: StaticEncoder | None = None,
+    windows: int | None = None,
 ) -> Detector:
     """A detector that enforces the scopes."""
-    detector = Detector(queue, calibration, observe=observe)
+    detector = Detector(queue, calibration, static=static, windows=windows, observe=observe)
     for scope in scopes:
         detector.apply(scope)
     return detector
