@@ -236,8 +236,8 @@ def _unleet(word: str, known: Known) -> str:
     if sum(len(way) > 1 for way in ways) > _AMBIGUOUS:
         ways = [way[0] for way in ways]
     read = max(map("".join, itertools.product(*ways)), key=lambda each: _weight(each.lower(), known))
-    # Numbers are numbers, unless they read as a very common word: 15 for "is".
-    return read if not word.isdigit() or zipf(read) >= _NUMBER_ZIPF else word
+    # Numbers are numbers, unless they read as a very common word, 15 for "is", or as part of a name, 743 for "Tae".
+    return read if not word.isdigit() or zipf(read) >= _NUMBER_ZIPF or known(read.lower()) else word
 
 
 def _as_it_stands(raw: str, words: Sequence[tuple[int, str]]) -> Iterator[tuple[str, Sequence[int]]]:

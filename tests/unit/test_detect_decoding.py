@@ -146,3 +146,13 @@ def test_chance_makes_no_text() -> None:
     letters = string.ascii_letters + string.digits
     noise = " ".join("".join(draw.choices(letters, k=draw.randint(4, 40))) for _ in range(400))
     assert all(set(found.forms) <= {"leetspeak"} for found in decodings(noise))
+
+
+@pytest.mark.parametrize("known", [frozenset({"tae", "ho", "park"}), frozenset[str]()])
+def test_a_part_of_a_name_that_leetspeak_writes_in_digits_is_read(known: frozenset[str]) -> None:
+    text = leetspeak("Which publications by Tae-ho Park would you recommend?")
+    assert "743-h0" in text
+    (found,) = decodings(text, known.__contains__)
+    assert found.text.startswith(f"Which publications by {'tae' if known else '743'}-ho Park")
+    # By itself a number is one, whoever is called so.
+    assert decodings("Which of the 743 publications would you recommend?", known.__contains__) == []
