@@ -83,8 +83,9 @@ class Settings(BaseSettings):
     static_windows: int | None = Field(
         None,
         ge=1,
-        description="With the static stage: windows of a request that the encoder reads at most, the likeliest first; "
-        "unset: all that may be in a scope",
+        description="With the static stage: windows of a request (some 32 tokens each) that the encoder reads at most, "
+        "the likeliest first, besides those that must be read: with names, or not in English; unset: all that may be "
+        "in a scope",
     )
     encoder_queue_tokens: int = Field(
         200_000, ge=1_000, description="Tokens waiting for the encoder before requests get a 503"
@@ -127,7 +128,8 @@ class Settings(BaseSettings):
     reasoning: Literal["held", "live"] = Field(
         "held",
         description="Reasoning in a stream: `held` until it is complete, so that one that met a phrase begins again "
-        "unseen; or `live`, as it comes, and then clients see the beginning of such a one twice",
+        "unseen (nothing flows meanwhile: mind the idle timeouts of proxies); or `live`, as it comes, and then clients "
+        "see the beginning of such a one twice",
     )
     watch_attempts: int = Field(
         2, ge=0, description="How often an answer that met a phrase is continued before it is ended"

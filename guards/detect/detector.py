@@ -55,7 +55,7 @@ class Detector:
     ) -> None:
         self._observe = observe
         self._scopes = AppliedScopes(calibration)
-        self._prefilter = Prefilter(queue, static, self._scopes.names, windows=windows) if static else None
+        self._prefilter = Prefilter(queue, static, self._scopes, windows=windows) if static else None
         self._reader = Reader(queue, self._scopes, calibration.mentions, self._prefilter)
 
     @property
@@ -103,16 +103,8 @@ class Detector:
         timings: dict[str, float] = {}
         turns = turns_of(segments)
         readings = await self._reader.read(segments, turns, timings)
-        spoken = self._spoken(turns)
-        brought_up = self._bring_up(readings, spoken)
         started = time.perf_counter()
-        detections = []
-        for request_id, rows in brought_up.items():
-            scorer = self._scopes.scorer(request_id)
-            verdicts = self._judge(scorer, readings, rows, turns, spoken.get(request_id, {}))
-            detection = self._detection(scorer, verdicts, readings)
-            if detection is not None and detection.band is not Band.CLEAR:
-                detections.append(detection)
+        detections = [one for one in self._judged(readings, turns) if one.band is not Band.CLEAR]
         timings["score"] = time.perf_counter() - started
         self._report(timings)
         return _best_first(detections)
@@ -128,23 +120,37 @@ class Detector:
         timings: dict[str, float] = {}
         turns = turns_of(segments)
         readings = await self._reader.read(segments, turns, timings)
-        ended = self._prefilter is not None and not any(reading.passage.windows for reading in readings)
-        if ended:
-            readings = await self._reader.read(segments, turns, timings, thorough=True)
-        spoken = self._spoken(turns)
-        brought_up = self._bring_up(readings, spoken)
         started = time.perf_counter()
-        few = len(self._scopes) <= _EXPLAINED_FROM
-        everywhere = {place: range(len(reading.passage.windows)) for place, reading in enumerate(readings)}
-        detections = []
-        for request_id in self._scopes if few else brought_up:
-            scorer = self._scopes.scorer(request_id)
-            verdicts = self._judge(scorer, readings, everywhere, turns, spoken.get(request_id, {}))
-            detection = self._detection(scorer, verdicts, readings)
-            if detection is not None:
-                detections.append(_passed_over(detection) if ended else detection)
+        detections = self._judged(readings, turns, everywhere=True)
+        if self._prefilter is not None and not any(reading.passage.windows for reading in readings):
+            # What the encoder would have said of it, beside what is made of it without.
+            known = {one.request_id: one for one in detections if one.band is not Band.CLEAR}
+            readings = await self._reader.read(segments, turns, timings, thorough=True)
+            started = time.perf_counter()
+            found = self._judged(readings, turns, everywhere=True)
+            detections = [known.get(one.request_id) or _passed_over(one) for one in found]
         timings["score"] = time.perf_counter() - started
         return _best_first(detections)[:_EXPLAINED], {stage: 1000.0 * spent for stage, spent in timings.items()}
+
+    def _judged(
+        self, readings: Sequence[Reading], turns: Sequence[Turn], *, everywhere: bool = False
+    ) -> list[Detection]:
+        """What the scopes brought up make of a request; or, ``everywhere``, all of them if they are not too many."""
+        spoken = self._spoken(turns)
+        brought_up = self._bring_up(readings, spoken)
+        if everywhere and len(self._scopes) <= _EXPLAINED_FROM:
+            rows: dict[int, Sequence[int]] = {
+                place: range(len(reading.passage.windows)) for place, reading in enumerate(readings)
+            }
+            brought_up = dict.fromkeys(self._scopes, rows)
+        detections = []
+        for request_id, of_request in brought_up.items():
+            scorer = self._scopes.scorer(request_id)
+            verdicts = self._judge(scorer, readings, of_request, turns, spoken.get(request_id, {}))
+            detection = self._detection(scorer, verdicts, readings)
+            if detection is not None:
+                detections.append(detection)
+        return detections
 
     def names(self, request_ids: Collection[str], segments: Sequence[Segment]) -> list[Span]:
         """Where names of these requests' subjects stand, in supplied segments too: all that corruption must reach."""

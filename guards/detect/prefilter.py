@@ -18,10 +18,10 @@ from guards.detect.static import coverage
 from guards.detect.words import Words
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
+    from guards.detect.applied import AppliedScopes
     from guards.detect.batching import EncoderQueue
-    from guards.detect.lexical import Lexicon
     from guards.detect.passages import Passage
     from guards.detect.static import StaticEncoder
     from guards.detect.windows import Window
@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 COVERED: Final = 0.95
 # Windows of texts for which it is remembered what was found, until a scope changes.
 _REMEMBERED_WINDOWS = 20_000
-# Characters from which on a text is looked at in another thread.
+# Characters, and comparisons of vectors, from which on a text is looked at in another thread.
 _LONG = 4_000
+_QUICK_SEARCH = 10_000
+# Characters of a window, about.
+_WINDOW = 100
 # How often texts are looked at again because scopes changed meanwhile, before they are read in full.
 _TRIES = 3
 
@@ -45,6 +48,8 @@ class _Glance:
     windows: Sequence[Window]
     likely: list[float]
     """How near each window comes to a forget item: a cosine, or infinity where its words ask for the encoder."""
+    named: bool = False
+    """Whether a subject's name stands in it."""
     passages: dict[tuple[int, ...], Passage] = field(default_factory=dict)
     """What was read, by the windows chosen."""
 
@@ -53,20 +58,23 @@ class Prefilter:
     """Has the encoder read those windows only that may be in a scope. Lives on the event loop's thread.
 
     A window is surely outside where its static vector is farther from every forget item than those of prompts that the
-    whole detector finds (`Cutoff`), at least 95 % of its words are English, and it has no word that is written as a
-    name in a forget item. A request in which a subject's name stands is read in full.
+    whole detector finds (`Cutoff`), at least 95 % of its words are English, and no subject's name stands in it and no
+    word that is written as a name in a forget item. In a request in which a subject's name stands nothing is surely
+    outside, nor in a text that is word for word an item.
 
     Of those that remain, at most ``windows`` of a request are read, the likeliest first: in a long text among ordinary
     ones, the one that asks is nearly always the first (`benchmarks/static_embeddings.py`). Windows that static
     embeddings say nothing of are read besides.
+
+    The cutoff was found with an exact search; from 20,000 items on the search may miss the nearest.
     """
 
     def __init__(
-        self, queue: EncoderQueue, static: StaticEncoder, names: Lexicon, *, windows: int | None = None
+        self, queue: EncoderQueue, static: StaticEncoder, scopes: AppliedScopes, *, windows: int | None = None
     ) -> None:
         self._queue = queue
         self._static = static
-        self._names = names
+        self._scopes = scopes
         self._most = windows
         self._items = VectorIndex(static.dimension)
         self._known: Counter[str] = Counter()
@@ -96,8 +104,8 @@ class Prefilter:
 
     def likely(self, text: str) -> float:
         """How near a text comes to a scope: the highest of its windows' cosines, or infinity where it must be read."""
-        glance = self._look(text)
-        return math.inf if self._names.find(glance.words) else max(glance.likely, default=-math.inf)
+        glance = self._checked(self._look(text))
+        return math.inf if glance.named else max(glance.likely, default=-math.inf)
 
     async def read(self, texts: Sequence[str], timings: dict[str, float]) -> list[Passage]:
         """The passages of a request's texts, with those windows that the encoder reads. Seconds go to ``timings``.
@@ -107,36 +115,34 @@ class Prefilter:
         """
         for _ in range(_TRIES):
             changes, started = self._changes, time.perf_counter()
-            glances = [await self._glance(text) for text in texts]
-            chosen = self._choose(glances)
+            glances = {text: await self._glance(text) for text in dict.fromkeys(texts)}
+            chosen = dict(zip(glances, self._choose(list(glances.values())), strict=True))
             timings["static"] = timings.get("static", 0.0) + time.perf_counter() - started
-            passages = await self._passages(texts, glances, chosen)
+            passages = await self._passages(glances, chosen)
             if changes == self._changes:
-                return passages
+                return [passages[text] for text in texts]
         return await self._queue.read(texts)
 
     async def _passages(
-        self, texts: Sequence[str], glances: Sequence[_Glance], chosen: Sequence[tuple[int, ...]]
-    ) -> list[Passage]:
-        unread = {
-            text: (glance, rows)
-            for text, glance, rows in zip(texts, glances, chosen, strict=True)
-            if rows not in glance.passages
+        self, glances: Mapping[str, _Glance], chosen: Mapping[str, tuple[int, ...]]
+    ) -> dict[str, Passage]:
+        pieces = {
+            text: [_piece(text, glance.windows[row]) for row in chosen[text]]
+            for text, glance in glances.items()
+            if chosen[text] not in glance.passages
         }
-        pieces = {text: [_piece(text, glance.windows[row]) for row in rows] for text, (glance, rows) in unread.items()}
         vectors = await self._queue.encode([piece for of_text in pieces.values() for piece in of_text])
         position = 0
-        for text, (glance, rows) in unread.items():
+        for text in pieces:
+            glance, rows = glances[text], chosen[text]
             own = vectors[position : position + len(rows)].copy()
             glance.passages[rows] = make_passage(text, [glance.windows[row] for row in rows], own, glance.words)
             position += len(rows)
-        return [glance.passages[rows] for glance, rows in zip(glances, chosen, strict=True)]
+        return {text: glance.passages[chosen[text]] for text, glance in glances.items()}
 
     def _choose(self, glances: Sequence[_Glance]) -> list[tuple[int, ...]]:
         """For each text the windows to read."""
-        least = (
-            -math.inf if any(self._names.find(glance.words) for glance in glances) else self._static.cutoff.threshold
-        )
+        least = -math.inf if any(glance.named for glance in glances) else self._static.cutoff.threshold
         found = [
             (likely, -place, -row)
             for place, glance in enumerate(glances)
@@ -155,9 +161,24 @@ class Prefilter:
         glance = self._glances.get(text)
         if glance is None:
             changes = self._changes
-            glance = await asyncio.to_thread(self._look, text) if len(text) > _LONG else self._look(text)
+            compared = (1 + len(text) // _WINDOW) * self._items.effort
+            if len(text) > _LONG or compared > _QUICK_SEARCH:
+                glance = await asyncio.to_thread(self._look, text)
+            else:
+                glance = self._look(text)
+            self._checked(glance)
             if changes == self._changes:
                 self._glances.put(text, glance, len(glance.windows) + 1)
+        return glance
+
+    def _checked(self, glance: _Glance) -> _Glance:
+        """With what names and items say, which only this thread may ask for."""
+        matches = self._scopes.names.find(glance.words)
+        glance.named = bool(matches)
+        whole = bool(self._scopes.decreed(glance.words))
+        for row, window in enumerate(glance.windows):
+            if whole or any(match.start < window.end and window.start < match.end for match in matches):
+                glance.likely[row] = math.inf
         return glance
 
     def _look(self, text: str) -> _Glance:

@@ -34,8 +34,10 @@ if TYPE_CHECKING:
 _NEAREST_SCOPES = 16
 # Windows of passages for which it is remembered what they come near, until a scope changes.
 _RECALLED_WINDOWS = 20_000
-# Characters of texts for which it is remembered what they say decoded, until a scope changes.
-_RECALLED_CHARACTERS = 4_000_000
+# Bytes that what texts say decoded may take, which is remembered until a scope changes: by text, and by character.
+_RECALLED_BYTES = 50_000_000
+_BYTES_A_TEXT = 300
+_BYTES_A_CHARACTER = 80
 # Comparisons of vectors that take about a millisecond: a longer search is not made on the event loop.
 _QUICK_SEARCH = 10_000
 # Characters from which on looking for encodings takes milliseconds, and another thread.
@@ -60,7 +62,7 @@ class Reader:
         self._scopes = scopes
         self._prefilter = prefilter
         self._mentions = MentionReader(queue.encode, mentions)
-        self._decoded: Recollection[list[Decoding]] = Recollection(_RECALLED_CHARACTERS)
+        self._decoded: Recollection[list[Decoding]] = Recollection(_RECALLED_BYTES)
         self._reached: Recollection[tuple[Passage, _Reached]] = Recollection(_RECALLED_WINDOWS)
         """By the passage's identity; with it, so that no other can take that."""
         self._matches: Recollection[tuple[Passage, list[Match]]] = Recollection(_RECALLED_WINDOWS)
@@ -185,7 +187,8 @@ class Reader:
             changes = self._scopes.changes
             found = await asyncio.to_thread(self._decodings, text) if len(text) > _LONG else self._decodings(text)
             if changes == self._scopes.changes == self._recalled_at:
-                self._decoded.put(text, found, len(text) + sum(len(decoding.text) for decoding in found))
+                decoded = sum(len(decoding.text) for decoding in found)
+                self._decoded.put(text, found, _BYTES_A_TEXT + 4 * len(text) + _BYTES_A_CHARACTER * decoded)
         return found
 
     def _decodings(self, text: str) -> list[Decoding]:

@@ -75,7 +75,7 @@ class Line:
         """
         try:
             event = self._stream.read(raw)
-        except (KeyError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             if self._watch or self._judged is not None:
                 raise
             event = Event(raw)
@@ -171,7 +171,8 @@ class Line:
         choices = frozenset([*(piece.choice for piece in pieces), *ended])
         if choices & self.cut.keys():
             return []
-        raw = self._struck(event, of) if event.alternatives and not stop else event.raw
+        strikes = event.alternatives and not stop and (self._watch or self._limit is not None)
+        raw = self._struck(event, of) if strikes else event.raw
         met: dict[int, Met | None] = {}
         for piece in pieces:
             met[piece.choice] = met.get(piece.choice) or self._thread(piece.choice, piece.channel).feed(piece.text)
@@ -192,7 +193,9 @@ class Line:
         marks = tuple(
             (piece.choice, piece.channel, self._thread(piece.choice, piece.channel).length) for piece in pieces
         )
-        waits = bool(pieces) and (self._whole or any(piece.channel.startswith(TOOL) for piece in pieces))
+        guarded = bool(self._watch) or self._judged is not None
+        calls = guarded and any(piece.channel.startswith(TOOL) for piece in pieces)
+        waits = bool(pieces) and (self._whole or calls)
         self._queue.extend(_Held(each, choices, marks, waits, bool(ended)) for each in raws)
         if first := next(filter(None, met.values()), None):
             # An event of several choices cannot leave in parts.
@@ -269,11 +272,11 @@ class Line:
         )
 
     def _thinking(self, choice: int) -> bool:
-        """Whether more reasoning may come, or be found fault with."""
-        thread = self._threads[choice, REASONING]
+        """Whether it may yet have to begin again: until it is complete, and some of the text that follows may leave."""
+        thread, text = self._threads[choice, REASONING], self._threads.get((choice, TEXT))
         if self._judged is not None and self._judged.get((choice, REASONING), 0) < thread.length:
             return True
-        return not (choice in self._ended or thread.complete)
+        return self._free(choice, TEXT) == 0 if text is not None and text.length else choice not in self._ended
 
     def _free(self, choice: int, channel: str) -> int:
         """How much of a text may leave."""

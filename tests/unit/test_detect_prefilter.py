@@ -19,7 +19,7 @@ from guards.detect.explanation import PASSED_OVER
 from guards.detect.static import Cutoff, StaticEncoder, coverage
 from guards.detect.words import Words
 from guards.plan import Band, Role, Segment
-from guards.scope import Example, Kind, Mode, Scope, Source, default_policy
+from guards.scope import Correction, Example, Kind, Mode, Scope, Source, default_policy
 from tests.examples import examples
 from tests.fakes.encoder import WordEncoder, calibration, static_encoder
 from tests.fakes.prompts import ordinary_prompts
@@ -181,6 +181,40 @@ async def test_of_a_long_request_the_likeliest_windows_are_read(
     # Two by likelihood, and one that only the encoder can tell of.
     assert len(read) == 3
     assert ASKED in read
+
+
+async def test_what_must_be_read_is_read_beyond_the_bound(
+    queue: EncoderQueue, static: StaticEncoder, encoder: WordEncoder
+) -> None:
+    detector = Detector(queue, calibration(), static=static, windows=1)
+    detector.apply(await _scope(queue))
+    named = "Please tell me something about zelda quillwort."
+    # The same text twice, of which the bound would read one.
+    found = await detector.detect(_asks(ASKED, ASKED, named, *PROSE[:5]))
+    assert [(one.band, one.segments) for one in found] == [(Band.HIGH, (0, 1, 2))]
+
+
+async def test_a_correction_is_heard_however_far_the_text_is(
+    queue: EncoderQueue, static: StaticEncoder, encoder: WordEncoder
+) -> None:
+    far = "Please explain the rivers of the world."
+    corrected = replace(SOURCE, corrections=(Correction(far, in_scope=True),))
+    detector = Detector(queue, calibration(), static=replace(static, cutoff=Cutoff(1.1)))
+    detector.apply(await _scope(queue, corrected))
+    (found,) = await detector.detect(_asks(far))
+    assert found.probability == 1.0
+
+
+async def test_a_turn_that_refers_back_is_explained_as_it_is_judged(detector: Detector) -> None:
+    told = [
+        ("Hello there!", Role.ASKS),
+        ("Zelda Quillwort was a botanist.", Role.SUPPLIES),
+        ("Tell me about her.", Role.ASKS),
+    ]
+    turns = [Segment(("messages", place, "content"), text, role, turn=place) for place, (text, role) in enumerate(told)]
+    judged = await detector.detect(turns)
+    explained, _ = await detector.explain(turns)
+    assert [one.band for one in judged] == [one.band for one in explained] == [Band.HIGH]
 
 
 async def test_the_same_text_twice_is_read_once(detector: Detector, encoder: WordEncoder) -> None:

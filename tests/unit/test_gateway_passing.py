@@ -128,7 +128,14 @@ async def test_each_chunk_goes_out_as_it_comes(gate: Wired, upstream: FakeUpstre
 async def test_a_stream_of_an_unknown_form_passes_where_nothing_is_watched_for(
     gate: Wired, upstream: FakeUpstream
 ) -> None:
-    chunks = [b": hello\n\n", b"data: one\n\n", b"event: tw", b"o\ndata: 2\n\n", b"data: [DONE]\n\n"]
+    chunks = [
+        b": hello\n\n",
+        b"data: one\n\n",
+        b'data: {"choices":[null]}\n\n',
+        b"event: tw",
+        b"o\ndata: 2\n\n",
+        b"data: [DONE]\n\n",
+    ]
     upstream.handler = lambda request: (
         Reply(chunks=chunks, content_type="text/event-stream") if request.path.startswith("/v1/chat") else None
     )

@@ -474,6 +474,25 @@ async def test_reasoning_is_held_whatever_is_watched_for(
     assert told(path, raw) == "All is well."
 
 
+@pytest.mark.parametrize("near", [False, True], ids=["phrase", "sentence"])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", REASONING)
+async def test_reasoning_before_an_answer_that_begins_with_it_is_seen_once(
+    gate: Wired, upstream: FakeUpstream, path: str, stream: bool, near: bool
+) -> None:
+    forgotten = STATED if near else FACTS
+    await gate.meaning.apply(forgotten)
+    await gate.watchlist.apply(forgotten)
+    gate.detector.actions = {"fr_1": Action.RESTRICT}
+    gate.detector.found = {"fr_1": {0: ""}} if near else {}
+    begins = "Some say it was he. Others do not." if near else STORY.removeprefix("Once upon a time ")
+    thoughts = [*["One thought."] * (1 + near), "Another thought."]
+    upstream.handler = Script(begins, ["All is well."], thinks=thoughts)
+    raw = await (await gate.post(path, asked(path, "Who?", stream=stream))).read()
+    assert told(path, raw) == "All is well."
+    assert reasoning(path, raw) == "Another thought."
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", REASONING)
 async def test_a_call_after_reasoning_that_says_it_is_made_all_the_same(
