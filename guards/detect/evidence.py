@@ -60,7 +60,7 @@ class WindowText:
         """Of a window; ``words`` are its, where they are known."""
         words = words or Words(text)
         cased = text != text.lower() and text != text.upper()
-        names = {word: rarity(word) for index, word in enumerate(words.texts) if not cased or words.name_like(index)}
+        names = {word: rarity(word) for word in (words.names() if cased else words.texts)}
         return cls(frozenset(words.texts), names, Values.of(text))
 
 

@@ -46,9 +46,19 @@ class Words:
     def spans(self) -> list[tuple[int, int]]:
         """For each word the original's characters, start and end."""
         if self._spans is None:
-            matches = _WORD.finditer(self._normalized.text)
-            self._spans = [self._normalized.original_span(*match.span()) for match in matches]
+            folded = self._normalized
+            spans = [match.span() for match in _WORD.finditer(folded.text)]
+            self._spans = spans if folded.starts is None else [folded.original_span(*span) for span in spans]
         return self._spans
+
+    def names(self) -> list[str]:
+        """The words that are written as names, as `name_like` has it."""
+        original = self.original
+        return [
+            word
+            for index, (word, (start, _)) in enumerate(zip(self.texts, self.spans, strict=True))
+            if (original[start].isupper() or not word.isalpha()) and self.name_like(index)
+        ]
 
     def name_like(self, index: int) -> bool:
         """Whether a word is written as a name: with a digit, or a capital that does not begin a sentence."""
