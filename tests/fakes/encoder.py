@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
+from guards.compile import compile_scope
 from guards.detect.calibration import Calibration, make_background
 from guards.detect.fusion import Fusion
 from guards.detect.mentions import MentionModel
 from guards.detect.static import StaticEncoder
 from guards.detect.windows import Window, cut
+from guards.scope import Mode, default_policy
 from offline.detector.fitting import fit_outlier_model
 from tests.fakes.prompts import ordinary_prompts
 
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from guards.detect.batching import EncoderQueue
+    from guards.scope import Scope, Source
 
 DIMENSION = 96
 
@@ -66,6 +71,23 @@ def embed(texts: Sequence[str]) -> NDArray[np.float32]:
             row[digest[1] % DIMENSION] += 0.5
     unit: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     return unit
+
+
+async def compiled(queue: EncoderQueue, source: Source, request_id: str = "r1", version: int = 1) -> Scope:
+    """A request's scope, enforced, at the gateway's own rates."""
+    return await compile_scope(
+        source,
+        request_id=request_id,
+        version=version,
+        mode=Mode.ENFORCE,
+        policy=default_policy(source.kind, source.extent),
+        encode=queue.encode,
+        calibration=calibration(),
+        encoder=WordEncoder.fingerprint,
+        alpha_high=0.001,
+        alpha_low=0.01,
+        confidence=0.95,
+    )
 
 
 def static_encoder(texts: Sequence[str]) -> StaticEncoder:

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guards.compile import compile_scope
 from guards.detect.batching import EncoderQueue
 from guards.detect.conversation import shares, together, turns_of
 from guards.detect.detector import Detector
@@ -18,10 +17,10 @@ from guards.detect.lexical import Lexicon
 from guards.detect.reference import reference_model
 from guards.detect.words import Words
 from guards.plan import Band, Role, Segment
-from guards.scope import Example, Kind, Mode, Source, default_policy
+from guards.scope import Example, Kind, Source
 from offline.detector.reference import fit, turns
 from tests.examples import examples
-from tests.fakes.encoder import WordEncoder, calibration
+from tests.fakes.encoder import WordEncoder, calibration, compiled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -51,21 +50,7 @@ async def detector() -> AsyncIterator[Detector]:
     queue = EncoderQueue(WordEncoder(), max_tokens=100_000, batch_tokens=1_000)
     queue.start()
     made = Detector(queue, calibration())
-    made.apply(
-        await compile_scope(
-            SOURCE,
-            request_id="r1",
-            version=1,
-            mode=Mode.ENFORCE,
-            policy=default_policy(SOURCE.kind, SOURCE.extent),
-            encode=queue.encode,
-            calibration=calibration(),
-            encoder=WordEncoder.fingerprint,
-            alpha_high=0.001,
-            alpha_low=0.01,
-            confidence=0.95,
-        )
-    )
+    made.apply(await compiled(queue, SOURCE))
     yield made
     queue.close()
 

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from guards.compile import compile_scope
 from guards.detect.batching import EncoderQueue
 from guards.detect.detector import Detector
 from guards.detect.index import VectorIndex
 from guards.errors import CannotDecide
 from guards.plan import Band, Detection, Role, Segment, Span
-from guards.scope import Correction, Example, Kind, Mode, Scope, Source, default_policy
+from guards.scope import Correction, Example, Kind, Scope, Source
 from tests.fakes.disguises import in_base64, rot13
-from tests.fakes.encoder import WordEncoder, calibration
+from tests.fakes.encoder import WordEncoder, calibration, compiled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,19 +43,7 @@ def queue(encoder: WordEncoder) -> Iterator[EncoderQueue]:
 
 
 async def _scope(queue: EncoderQueue, source: Source = SOURCE, request_id: str = "r1", version: int = 1) -> Scope:
-    return await compile_scope(
-        source,
-        request_id=request_id,
-        version=version,
-        mode=Mode.ENFORCE,
-        policy=default_policy(source.kind, source.extent),
-        encode=queue.encode,
-        calibration=calibration(),
-        encoder=WordEncoder.fingerprint,
-        alpha_high=0.001,
-        alpha_low=0.01,
-        confidence=0.95,
-    )
+    return await compiled(queue, source, request_id, version)
 
 
 def _asks(*texts: str) -> list[Segment]:

@@ -12,16 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guards.compile import compile_scope
 from guards.detect.batching import EncoderQueue
 from guards.detect.detector import Detector
 from guards.detect.explanation import PASSED_OVER
 from guards.detect.static import Cutoff, StaticEncoder, coverage
 from guards.detect.words import Words
 from guards.plan import Band, Role, Segment
-from guards.scope import Correction, Example, Kind, Mode, Scope, Source, default_policy
+from guards.scope import Correction, Example, Kind, Scope, Source
 from tests.examples import examples
-from tests.fakes.encoder import WordEncoder, calibration, static_encoder
+from tests.fakes.encoder import WordEncoder, calibration, compiled, static_encoder
 from tests.fakes.prompts import ordinary_prompts
 
 if TYPE_CHECKING:
@@ -58,19 +57,7 @@ def static() -> StaticEncoder:
 
 
 async def _scope(queue: EncoderQueue, source: Source = SOURCE, request_id: str = "r1") -> Scope:
-    return await compile_scope(
-        source,
-        request_id=request_id,
-        version=1,
-        mode=Mode.ENFORCE,
-        policy=default_policy(source.kind, source.extent),
-        encode=queue.encode,
-        calibration=calibration(),
-        encoder=WordEncoder.fingerprint,
-        alpha_high=0.001,
-        alpha_low=0.01,
-        confidence=0.95,
-    )
+    return await compiled(queue, source, request_id)
 
 
 @pytest.fixture
