@@ -7,7 +7,7 @@ import heapq
 import math
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from guards.detect.evidence import WindowText
@@ -50,8 +50,8 @@ class _Glance:
     """How near each window comes to a forget item: a cosine, or infinity where its words ask for the encoder."""
     named: bool = False
     """Whether a subject's name stands in it."""
-    passages: dict[tuple[int, ...], Passage] = field(default_factory=dict)
-    """What was read, by the windows chosen."""
+    last: tuple[tuple[int, ...], Passage] | None = None
+    """The windows that were chosen last, and what was read of them."""
 
 
 class Prefilter:
@@ -126,19 +126,25 @@ class Prefilter:
     async def _passages(
         self, glances: Mapping[str, _Glance], chosen: Mapping[str, tuple[int, ...]]
     ) -> dict[str, Passage]:
+        read = {
+            text: glance.last[1]
+            for text, glance in glances.items()
+            if glance.last is not None and glance.last[0] == chosen[text]
+        }
         pieces = {
             text: [_piece(text, glance.windows[row]) for row in chosen[text]]
             for text, glance in glances.items()
-            if chosen[text] not in glance.passages
+            if text not in read
         }
         vectors = await self._queue.encode([piece for of_text in pieces.values() for piece in of_text])
         position = 0
         for text in pieces:
             glance, rows = glances[text], chosen[text]
             own = vectors[position : position + len(rows)].copy()
-            glance.passages[rows] = make_passage(text, [glance.windows[row] for row in rows], own, glance.words)
+            read[text] = make_passage(text, [glance.windows[row] for row in rows], own, glance.words)
+            glance.last = rows, read[text]
             position += len(rows)
-        return {text: glance.passages[chosen[text]] for text, glance in glances.items()}
+        return read
 
     def _choose(self, glances: Sequence[_Glance]) -> list[tuple[int, ...]]:
         """For each text the windows to read."""

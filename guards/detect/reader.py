@@ -83,7 +83,7 @@ class Reader:
         for text in tuple(texts):
             texts += [Text(text.segment, found.text, found) for found in await self._decode(text.text)]
         texts += together(turns)
-        decoded = time.perf_counter()
+        decoded, before = time.perf_counter(), timings.get("static", 0.0)
         if self._prefilter is None or thorough:
             passages = await self._queue.read([text.text for text in texts])
         else:
@@ -102,7 +102,7 @@ class Reader:
             Reading(text, passage, found, near, names)
             for text, passage, found, near, names in zip(texts, passages, matches, reached, mentioned, strict=True)
         ]
-        timings["encode"] = encoded - decoded - timings.get("static", 0.0)
+        timings["encode"] = encoded - decoded - (timings.get("static", 0.0) - before)
         timings["search"] = searched - encoded
         timings["lexical"] = time.perf_counter() - searched + decoded - started
         return readings

@@ -213,10 +213,24 @@ async def test_the_same_text_twice_is_read_once(detector: Detector, encoder: Wor
     assert _read(encoder) == [ASKED]
 
 
+async def test_the_same_text_beside_others_is_read_as_each_request_has_it(
+    queue: EncoderQueue, static: StaticEncoder, encoder: WordEncoder
+) -> None:
+    """The bound chooses other windows of a text by what stands beside it, also in two requests at once."""
+    detector = Detector(queue, calibration(), static=static, windows=1)
+    detector.apply(await _scope(queue))
+    near = f"{PROSE[0]} {ASKED}"
+    for _ in range(3):
+        alone, beside = await asyncio.gather(detector.detect(_asks(near)), detector.detect(_asks(near, ASKED)))
+        assert [one.segments for one in alone] == [(0,)]
+        assert [one.segments for one in beside] == [(1,)]
+
+
 async def test_an_explanation_has_the_evidence_and_says_that_it_was_not_asked_for(
     queue: EncoderQueue, static: StaticEncoder, detector: Detector, encoder: WordEncoder
 ) -> None:
-    detections, _ = await detector.explain(_asks(ORDINARY))
+    detections, spent = await detector.explain(_asks(ORDINARY))
+    assert min(spent.values()) >= 0.0
     assert [(one.band, one.evidence.read_as) for one in detections] == [(Band.CLEAR, PASSED_OVER)]
     assert _read(encoder) == [ORDINARY]
     blind = Detector(queue, calibration(), static=replace(static, cutoff=Cutoff(1.1)))
