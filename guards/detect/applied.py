@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from guards.detect.index import VectorIndex
 from guards.detect.lexical import Lexicon
 from guards.detect.scoring import ScopeScorer
+from guards.detect.sieve import Sieve
 from guards.detect.words import Words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from guards.detect.calibration import Calibration
     from guards.scope import Scope
@@ -34,6 +35,8 @@ class AppliedScopes:
         """Of every scope's forget items."""
         self.names = Lexicon()
         """Of every scope's subject."""
+        self.sieve = Sieve(calibration)
+        """Of what could speak for each."""
         self.changes = 0
         """Counts up: what was found out about a text holds as long as this stays."""
 
@@ -62,8 +65,10 @@ class AppliedScopes:
         self.remove(scope.request_id)
         self.vectors.add(scope.request_id, scope.forget.vectors)
         self.names.add(scope.request_id, [alias.text for alias in scope.aliases])
+        forget, retain = ([Words(text) for text in items.texts] for items in (scope.forget, scope.retain))
+        self.sieve.add(scope, forget)
         alone = (scope.request_id,)
-        for item in _items(scope):
+        for item in _keys(forget + retain):
             owners = self._decrees.setdefault(item, alone)
             if scope.request_id not in owners:
                 self._decrees[item] = (*owners, scope.request_id)
@@ -78,8 +83,9 @@ class AppliedScopes:
         self.changes += 1
         self._scorers.pop(request_id, None)
         self.names.remove(request_id)
+        self.sieve.remove(request_id)
         self.vectors.remove(request_id)
-        for item in _items(scope):
+        for item in _keys(Words(text) for text in (*scope.forget.texts, *scope.retain.texts)):
             owners = tuple(owner for owner in self._decrees.pop(item) if owner != request_id)
             if owners:
                 self._decrees[item] = owners
@@ -99,6 +105,6 @@ class AppliedScopes:
         return self._decrees.get(hash(words.key), ())
 
 
-def _items(scope: Scope) -> set[int]:
+def _keys(items: Iterable[Words]) -> set[int]:
     """Hashes of the words of each item: only who has the same words is judged by them."""
-    return {hash(Words(text).key) for text in (*scope.forget.texts, *scope.retain.texts)}
+    return {hash(words.key) for words in items}

@@ -43,13 +43,18 @@ WORDED = slice(FEATURES.index("part_of_name"), FEATURES.index("contradiction") +
 MOST_WORDED = (1.0, _KNOWN, 0.0, 1.0, 0.0)
 
 
+def written_names(words: Words) -> Sequence[str]:
+    """The words of a text that are written as names or numbers.
+
+    Text without any small or any capital letter does not show its names, so there every word counts as one.
+    """
+    text = words.original
+    return words.names() if text != text.lower() and text != text.upper() else words.texts
+
+
 @dataclass(frozen=True, slots=True)
 class WindowText:
-    """The words of one window, and those written as names or numbers, each with its `rarity`.
-
-    Text without any small or any capital letter does not show its names, so there every word counts
-    as one, by its rarity.
-    """
+    """The words of one window, and its `written_names`, each with its `rarity`."""
 
     words: frozenset[str]
     names: Mapping[str, float]
@@ -59,8 +64,7 @@ class WindowText:
     def of(cls, text: str, words: Words | None = None) -> WindowText:
         """Of a window; ``words`` are its, where they are known."""
         words = words or Words(text)
-        cased = text != text.lower() and text != text.upper()
-        names = {word: rarity(word) for word in (words.names() if cased else words.texts)}
+        names = {word: rarity(word) for word in written_names(words)}
         return cls(frozenset(words.texts), names, Values.of(text))
 
 

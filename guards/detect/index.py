@@ -47,6 +47,7 @@ class VectorIndex:
         self._levels: tuple[Level, ...] = ()
         self._where: dict[str, tuple[Level, int]] = {}
         self._changing = threading.RLock()
+        self._building = False
         self._settled = threading.Event()
         self._settled.set()
 
@@ -64,7 +65,7 @@ class VectorIndex:
         return sum(level.own_bytes for level in self._levels)
 
     def settle(self) -> None:
-        """Wait until no build is under way."""
+        """Wait until no build is under way, and none is due."""
         self._settled.wait()
 
     def add(self, request_id: str, vectors: NDArray[np.floating]) -> None:
@@ -119,7 +120,7 @@ class VectorIndex:
             self._insert(dict(level.items()))
 
     def _build_if_due(self) -> None:
-        if not self._settled.is_set():
+        if self._building:
             return
         flat = [level for level in self._levels if _is_flat(level)]
         lists = [level for level in self._levels if not _is_flat(level)]
@@ -136,6 +137,7 @@ class VectorIndex:
         vectors = {request: each for level in sources for request, each in level.items()}
         for level in sources:
             level.frozen = True
+        self._building = True
         self._settled.clear()
         self._start(lambda: self._run(sources, vectors))
 
@@ -147,7 +149,7 @@ class VectorIndex:
             _LOG.error("inverted lists could not be built: %s", type(error).__name__)
             built = None
         with self._changing:
-            self._settled.set()
+            self._building = False
             for level in sources:
                 level.frozen = False
             if built is None:
@@ -156,6 +158,8 @@ class VectorIndex:
             else:
                 self._swap(sources, built)
             self._build_if_due()
+            if not self._building:
+                self._settled.set()
 
     def _swap(self, sources: list[Level], built: Level) -> None:
         for place, request in enumerate(built.requests):

@@ -61,6 +61,20 @@ class OutlierModel:
         relative = float(vector @ centre.projected) - centre.offset
         return (relative - self.cosine_weight * (1.0 - similarity)) / self.scale
 
+    @property
+    def most_by_cosine(self) -> float:
+        """What a cosine of 1 adds to a score, over one of 0."""
+        return self.cosine_weight / self.scale
+
+    def most(self, vector: NDArray[np.float32]) -> float:
+        """The highest score that a vector [d] can have in any scope, at cosine 0.
+
+        With P the precision and a, b the vector's and a scope's offsets from the background's mean, the relative
+        distance is a P b - 1/2 b P b, which is 1/2 a P a at most.
+        """
+        offset = vector - self.mean
+        return (0.5 * float(offset @ self.precision @ offset) - self.cosine_weight) / self.scale
+
     def soft_weight(self, centre: ScopeCentre, forget: NDArray[np.float32]) -> SoftWeight:
         """How a scope's own texts [m, d] score: as they stand, and each against the others only, as if held out."""
         forget = forget[:_WEIGHED]

@@ -154,13 +154,18 @@ class Reader:
         self, passage: Passage, near: Sequence[Mapping[str, float]], named: Mapping[str, Sequence[Match]]
     ) -> _Reached:
         reached: _Reached = {}
+        sieve = self._scopes.sieve
         for row, found in enumerate(near):
+            vector, text = passage.vectors[row], passage.texts[row]
+            glance = sieve.glance(vector, text)
             for request_id, similarity in found.items():
                 if request_id not in self._scopes:
                     continue  # withdrawn while its vectors were searched
+                matches = named.get(request_id, ())
+                if not matches and not sieve.may_reach(request_id, glance, similarity):
+                    continue
                 scorer = self._scopes.scorer(request_id)
-                strength = scorer.name_strength(named.get(request_id, ()))
-                if scorer.may_reach(similarity, passage.vectors[row], passage.texts[row], strength):
+                if scorer.may_reach(similarity, vector, text, scorer.name_strength(matches)):
                     reached.setdefault(request_id, []).append(row)
         return reached
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from guards.detect.evidence import FEATURES, MOST_WORDED, WORDED, ScopeEvidence, name_strength
+from guards.detect.evidence import FEATURES, WORDED, ScopeEvidence, name_strength
+from guards.detect.sieve import log_odds_to_reach
 from guards.detect.words import Words
 from guards.plan import Band
 
@@ -30,8 +30,6 @@ _SIMILARITY, _RETAIN, _NAME, _PART, _KNOWN, _FOREIGN, _AGREEMENT, _CONTRADICTION
 _PARAPHRASE = 0.85
 # `rarity` of names known from the examples that says what a text is about.
 _TELLING = 0.3
-# Bounds in log-odds are computed apart from the score, in another order of float32 operations.
-_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +79,7 @@ class ScopeScorer:
         self._rates = {alias.text: alias.innocent_rate for alias in scope.aliases}
         self._weigh: list[float] = calibration.fusion.weights.tolist()
         self._weigh_words = self._weigh[WORDED]
-        self._most_words = float(np.dot(self._weigh_words, MOST_WORDED))
-        low = min(max(scope.low.probability, 1e-12), 1.0 - 1e-12)
-        self._reach = math.log(low / (1.0 - low)) - _ROUNDING
+        self._reach = log_odds_to_reach(scope)
 
     @functools.cached_property
     def _decreed(self) -> dict[str, bool]:
@@ -145,8 +141,6 @@ class ScopeScorer:
         weigh = self._weigh
         bound: float = self._fusion.intercept + weigh[_SIMILARITY] * similarity + weigh[_NAME] * strength
         bound += weigh[_OUTLIER] * self._evidence.outlier(vector, similarity)
-        if bound + self._most_words < self._reach:
-            return False
         worded = self._evidence.wording(text)
         bound += float(np.dot(self._weigh_words, worded))
         return bound - (weigh[_PART] * worded[0] if strength else 0.0) >= self._reach

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -106,6 +107,21 @@ def test_the_kind_follows_the_size_and_a_build_does_not_hold_up_changes() -> Non
     assert InvertedLevel in _levels(index)
     assert len(index) == 5 + 50 * 10
     assert index.search(_unit(99, 1), 1)[0].keys() == {"r99"}
+
+
+def test_settled_is_an_index_with_no_further_build_due() -> None:
+    builds: list[Callable[[], None]] = []
+    index = VectorIndex(DIMENSION, crossover=CROSSOVER, start=builds.append)
+    index.add("first", _unit(0, 10 * CROSSOVER))
+    index.add("second", _unit(1, CROSSOVER))
+    waiting = threading.Thread(target=index.settle)
+    waiting.start()
+    builds.pop()()
+    waiting.join(0.1)
+    assert waiting.is_alive(), "what was added during the build is not built yet"
+    builds.pop()()
+    waiting.join(10)
+    assert not waiting.is_alive()
 
 
 def test_levels_that_lost_their_vectors_give_the_memory_back() -> None:
