@@ -4,8 +4,8 @@
                with it and without, interleaved; nothing is remembered between them
     missed     the share, of the paraphrased questions that the whole detector flags, that it does not flag with the
                stage; and how many of the near neighbours and others that it flags wrongly are spared
-    long       questions in 2,000 tokens of prose: the share found, and the time to verdict, by how many windows of a
-               request the encoder reads at most
+    long       questions in 2,000 tokens of prose, and in one of ten passages of 800: the share found, and the time to
+               verdict, by how many windows of a request the encoder reads at most
     curve      both shares for other cutoffs
 
 Needs TOFU in UNREMEMBER_TOFU_DIR. The first run distils the encoder, a few minutes.
@@ -36,6 +36,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from guards.detect.batching import EncoderQueue
+from guards.plan import Role, Segment
 from offline.evaluation.guard import Rates, compiled, make_detector, segments
 from offline.evaluation.intervals import Share, quantiles
 from offline.evaluation.ordinary import ordinary_prompts
@@ -56,8 +57,8 @@ if TYPE_CHECKING:
 
 BUDGETS: Final = (1, 2, 4, 8, 16, 32, None)
 """Windows that the encoder reads at most; None: all that may be in a scope."""
-LONG_TOKENS: Final = 2_000
-TARGETS: Final = {"ended": 0.9, "missed": 0.001, "verdict_ms": 1.0}
+LONG: Final = {"2,000 tokens": [2_000], "ten passages of 800 tokens": [800] * 10}
+TARGETS: Final = {"ended": 0.9, "missed": 0.001, "verdict_ms": 1.0, "ten_passages_ms": 150.0}
 
 
 class Measurement:
@@ -109,7 +110,7 @@ class Measurement:
             "missed": Share.where(missed).figures(),
             "false_alarms_spared": Share.where(spared).figures(),
             "verdicts": await self._verdicts(scopes, ordinary[: self.options.verdicts]),
-            "long": await self._long(scopes, data.positives),
+            "long": {name: await self._long(scopes, data.positives, sizes) for name, sizes in LONG.items()},
             "curve": [
                 {
                     "threshold": float(threshold),
@@ -139,12 +140,13 @@ class Measurement:
                 queue.close()
         return {"with": quantiles(spent[0]), "without": quantiles(spent[1])}
 
-    async def _long(self, scopes: Sequence[Scope], positives: Sequence[Prompt]) -> list[dict[str, Any]]:
-        """Questions in prose, by how many windows are read."""
+    async def _long(
+        self, scopes: Sequence[Scope], positives: Sequence[Prompt], sizes: Sequence[int]
+    ) -> list[dict[str, Any]]:
+        """Questions in one of several texts of so many tokens, by how many windows are read."""
         draw = random.Random(1)
-        world = World({}, ())
         chosen = draw.sample(list(positives), min(self.options.long, len(positives)))
-        asked = [Prompt((surrounded(one, draw, world, tokens=LONG_TOKENS) or "",)) for one in chosen]
+        asked = [_hidden(one, sizes, draw) for one in chosen]
         rows = []
         for budget in ("without", *BUDGETS):
             queue = self.queue()
@@ -154,12 +156,22 @@ class Measurement:
             try:
                 for one in asked:
                     started = time.perf_counter()
-                    found.append(bool(await detector.detect(segments(one))))
+                    found.append(bool(await detector.detect(one)))
                     spent.append(1e3 * (time.perf_counter() - started))
             finally:
                 queue.close()
             rows.append({"windows": budget, "found": Share.where(np.array(found)).figures(), "ms": quantiles(spent)})
         return rows
+
+
+def _hidden(question: Prompt, sizes: Sequence[int], draw: random.Random) -> list[Segment]:
+    """Texts of so many tokens, in one of which the question stands; all of them ask."""
+    place, nothing, world = draw.randrange(len(sizes)), Prompt(("",)), World({}, ())
+    texts = [
+        surrounded(question if number == place else nothing, draw, world, tokens=size)
+        for number, size in enumerate(sizes)
+    ]
+    return [Segment(("messages", number, "content"), text or "", Role.ASKS) for number, text in enumerate(texts)]
 
 
 async def _flagged(detector: Detector, prompts: Sequence[Prompt]) -> list[Prompt]:
@@ -200,17 +212,18 @@ def plot(report: dict[str, Any], path: Path) -> None:
         ended = [100 * row["ended"]["share"] for row in found["curve"]]
         ends.plot(missed, ended, marker=".", label=label)
         ends.plot([100 * found["missed"]["share"]], [100 * found["ended"]["share"]], "k*")
-        rows = found["long"]
-        taken = [row["ms"]["p50"]["value"] for row in rows]
-        longs.plot(taken, [100 * row["found"]["share"] for row in rows], marker=".", label=label)
-        for row, spent in zip(rows, taken, strict=True):
-            shown = "all likely" if row["windows"] is None else row["windows"]
-            longs.annotate(f"{shown}", (spent, 100 * row["found"]["share"]), fontsize=7, rotation=45)
+        for name, rows in found["long"].items():
+            taken = [row["ms"]["p50"]["value"] for row in rows]
+            longs.plot(taken, [100 * row["found"]["share"] for row in rows], marker=".", label=f"{split}, {name}")
+            for row, spent in zip(rows, taken, strict=True):
+                shown = "all likely" if row["windows"] is None else row["windows"]
+                longs.annotate(f"{shown}", (spent, 100 * row["found"]["share"]), fontsize=7, rotation=45)
     ends.axvline(100 * report["targets"]["missed"], color="gray", linewidth=1)
     ends.axhline(100 * report["targets"]["ended"], color="gray", linewidth=1, linestyle=":")
     ends.set(xlabel="missed of what the detector flags, %", ylabel="ordinary prompts ended, %", ylim=(0, 100))
     ends.set_xscale("symlog", linthresh=0.1)
-    longs.set(xlabel="time to verdict on 2,000 tokens, ms", ylabel="questions found, %", xscale="log")
+    longs.axvline(report["targets"]["ten_passages_ms"], color="gray", linewidth=1, linestyle=":")
+    longs.set(xlabel="time to verdict on long requests, ms", ylabel="questions found, %", xscale="log")
     for axes in (ends, longs):
         axes.legend(loc="lower right")
     figure.savefig(path, dpi=120)
@@ -236,9 +249,11 @@ def main() -> None:
             f"{missed['of']} flagged ones (at most {missed['high']:.2%}; aim 0.1 %); p50 {spent:.2f} ms with it, "
             f"{alone:.2f} ms without"
         )
-        for row in found["long"]:
-            share, taken = row["found"]["share"], row["ms"]["p50"]["value"]
-            print(f"    {row['windows']!s:8} windows: {share:.1%} found, {taken:.0f} ms")
+        for name, rows in found["long"].items():
+            print(f"  {name}")
+            for row in rows:
+                share, taken = row["found"]["share"], row["ms"]["p50"]["value"]
+                print(f"    {row['windows']!s:8} windows: {share:.1%} found, {taken:.0f} ms")
 
 
 if __name__ == "__main__":
