@@ -12,8 +12,8 @@ Examples:
 
     python benchmarks/overhead.py --upstream http://127.0.0.1:8081 --gateway http://127.0.0.1:8080 --key KEY \
             --admin-key ADMIN
-        a running vLLM, direct and through the running gateway before it (encoder and all), and what that
-        gateway says itself of the time that it added
+        a running vLLM, direct and through the running gateway before it, which forgets two subjects meanwhile, so
+        that its encoder reads every prompt; and what that gateway says itself of the time that it added
 
     python benchmarks/overhead.py --clients 1 --rounds 20 --out /tmp/overhead
         one client only; writes /tmp/overhead.json and /tmp/overhead.png
@@ -36,6 +36,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import numpy as np
 import uvloop
 from prometheus_client.parser import text_string_to_metric_families
@@ -44,11 +45,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.commands import command
 from benchmarks.peers import MODEL, free_port, peers, program
+from benchmarks.sampling import SUBJECTS, Admin
 from benchmarks.visits import Round, Target, visit
-from server.telemetry import OVERHEAD
+from server.telemetry import OVERHEAD, STAGE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 KEY = "benchmark-key"
 
@@ -84,6 +88,16 @@ class Own:
     p99_ms: float
     within_1_ms: float
     """Share of the requests."""
+    encoder_p50_ms: float
+    """Time until the encoder had read a prompt, most of which passes while the upstream is at work."""
+
+
+@dataclass
+class Look:
+    """A look at a gateway's metrics: how many requests took at most so many seconds, cumulative."""
+
+    added: Counter[float]
+    encoder: Counter[float]
 
 
 def interval(values: Sequence[float], *, draws: int = 4_000) -> tuple[float, float, float]:
@@ -114,25 +128,42 @@ def compare(name: str, clients: int, direct: Sequence[Round], through: Sequence[
     )
 
 
-async def counts(gateway: str, admin_key: str) -> Counter[float]:
-    """How many requests a running gateway added at most so much to: by seconds, cumulative, over all endpoints."""
+async def look(gateway: str, admin_key: str) -> Look:
+    """A running gateway's figures, over all endpoints."""
     asked = urllib.request.Request(f"{gateway}/metrics", headers={"authorization": f"Bearer {admin_key}"})
     text = await asyncio.to_thread(lambda: urllib.request.urlopen(asked, timeout=10).read().decode())
-    found: Counter[float] = Counter()
+    found = Look(Counter(), Counter())
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.name == f"{OVERHEAD}_bucket":
-                found[float(sample.labels["le"])] += int(sample.value)
+                found.added[float(sample.labels["le"])] += int(sample.value)
+            elif sample.name == f"{STAGE}_bucket" and sample.labels["stage"] == "encode":
+                found.encoder[float(sample.labels["le"])] += int(sample.value)
     return found
 
 
-def own(clients: int, before: Counter[float], after: Counter[float]) -> Own:
-    """The gateway's own figures of the requests between two looks at its metrics."""
+def own(clients: int, before: Look, after: Look) -> Own:
+    """The gateway's own figures of the requests between two looks at its metrics.
+
+    Raises:
+        RuntimeError: its encoder has not read them all.
+    """
+    bounds, reached, (p50, p99) = _quantiles(before.added, after.added, 0.5, 0.99)
+    _, read, (encoder,) = _quantiles(before.encoder, after.encoder, 0.5)
+    if read[-1] < reached[-1]:
+        raise RuntimeError(f"the encoder has read {read[-1]} of {reached[-1]} requests")
+    within = reached[bounds.index(0.001)] / reached[-1]
+    return Own(clients, int(reached[-1]), p50, p99, float(within), encoder)
+
+
+def _quantiles(
+    before: Counter[float], after: Counter[float], *shares: float
+) -> tuple[list[float], NDArray[np.int64], list[float]]:
+    """Bounds in seconds, what they were reached by between two looks, and quantiles in milliseconds."""
     bounds = sorted(after)
     reached = np.array([after[bound] - before[bound] for bound in bounds])
-    p50, p99 = np.interp([0.5 * reached[-1], 0.99 * reached[-1]], [0, *reached], [0, *bounds]) * 1e3
-    within = reached[bounds.index(0.001)] / reached[-1]
-    return Own(clients, int(reached[-1]), float(p50), float(p99), float(within))
+    found = np.interp([share * reached[-1] for share in shares], [0, *reached], [0, *bounds]) * 1e3
+    return bounds, reached, found.tolist()
 
 
 async def measure(
@@ -194,17 +225,23 @@ async def before_vllm(options: argparse.Namespace, clients: Sequence[int], repor
         print("no --gateway given: only the bare vLLM is measured")
     print(f"\ntime to first token, vLLM at {options.upstream}, {options.rounds} rounds")
     report["vllm"], report["vllm_own"] = [], []
-    for many in clients:
-        before = await counts(options.gateway, options.admin_key) if options.admin_key else None
-        results = await measure(targets, [many], options.rounds, options.vllm_requests, first_byte=True)
-        report["vllm"] += [asdict(result) for result in results]
-        if before is not None:
-            added = own(many, before, await counts(options.gateway, options.admin_key))
-            report["vllm_own"].append(asdict(added))
-            print(
-                f"{'by its own clock':24} {many:3} clients  added p50 {added.p50_ms:.2f} ms  "
-                f"p99 {added.p99_ms:.2f} ms  within 1 ms {added.within_1_ms:.1%} of {added.requests}"
-            )
+    async with contextlib.AsyncExitStack() as stack:
+        if options.admin_key:
+            # With nothing to forget a gateway need not read a prompt.
+            session = await stack.enter_async_context(aiohttp.ClientSession())
+            await stack.enter_async_context(Admin(session, options.gateway, options.admin_key).forgotten(SUBJECTS))
+        for many in clients:
+            before = await look(options.gateway, options.admin_key) if options.admin_key else None
+            results = await measure(targets, [many], options.rounds, options.vllm_requests, first_byte=True)
+            report["vllm"] += [asdict(result) for result in results]
+            if before is not None:
+                added = own(many, before, await look(options.gateway, options.admin_key))
+                report["vllm_own"].append(asdict(added))
+                print(
+                    f"{'by its own clock':24} {many:3} clients  added p50 {added.p50_ms:.2f} ms  "
+                    f"p99 {added.p99_ms:.2f} ms  within 1 ms {added.within_1_ms:.1%} of {added.requests}  "
+                    f"encoder {added.encoder_p50_ms:.1f} ms"
+                )
 
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
