@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, TypeAlias
 
 from guards.act.decline import BRIEF, neutral_text
 from server.api.usage import ChoicesUsage
 from server.errors import BadRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from guards.act.decline import Form
     from guards.plan import Segment
@@ -31,11 +31,18 @@ NO_TEXTS: Final[Mapping[Path, str]] = MappingProxyType({})
 MOST_ALTERNATIVES: Final = 20
 """Alternatives to a token that vLLM gives at most, if it is not started otherwise (``--max-logprobs``)."""
 
-# Fields that bind an answer's form, and those that may list what it is to be chosen from.
-_STRUCTURED: Final = ("response_format", "structured_outputs")
-_SCHEMAS: Final = (*_STRUCTURED, "functions", "tools")
+# Fields that bind an answer's text, and those that bind a call's arguments.
+STRUCTURED: Final = ("response_format", "structured_outputs")
+_TOOLS: Final = ("functions", "tools")
 _NO_TOOL: Final = ("none", {"type": "none"})
 _LISTS: Final = ("choice", "const", "enum")
+
+
+class Enumerated(NamedTuple):
+    """Strings that the client's own schemas list: they may be answered where a schema binds the answer."""
+
+    text: Sequence[str] = ()
+    calls: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +160,7 @@ class Endpoint(Passage):
 
     def continues(self, body: Body) -> bool:
         """Whether an answer to ``body`` can be continued. If not (structured output) it leaves only when complete."""
-        return not any(constrains(body.get(name)) for name in _STRUCTURED)
+        return not any(constrains(body.get(name)) for name in STRUCTURED)
 
     def begun(self, body: Body, choice: int, decoded: Mapping[Path, str] = NO_TEXTS) -> str:
         """What stands right before the answer, and would be completed by it: the end of the prompt or of a prefill.
@@ -167,10 +174,13 @@ class Endpoint(Passage):
         given = body.get("stop") or body.get("stop_sequences") or []
         return [given] if isinstance(given, str) else list(given)
 
-    def enumerated(self, body: Body) -> list[str]:
-        """Strings that the client's own schema lists, of tools only while one may be called: they may be answered."""
-        schemas = _STRUCTURED if body.get("tool_choice") in _NO_TOOL else _SCHEMAS
-        return [text for name in schemas for text in enumerated_in(body.get(name))]
+    structured: ClassVar[tuple[str, ...]] = STRUCTURED
+    """Fields that bind an answer's text to a schema."""
+
+    def enumerated(self, body: Body) -> Enumerated:
+        """Strings that the client's own schemas list, of tools only while one may be called."""
+        tools = () if body.get("tool_choice") in _NO_TOOL else _TOOLS
+        return Enumerated(*(list(_listed_in([body.get(name) for name in names])) for names in (self.structured, tools)))
 
     def alternatives(self, body: Body) -> int | None:
         """How many alternatives to each token the client asked for, if any."""
@@ -203,13 +213,13 @@ def constrains(value: object) -> bool:
     return bool(value) and not (isinstance(value, dict) and value.get("type") == "text")
 
 
-def enumerated_in(value: object) -> Iterator[str]:
+def _listed_in(value: object) -> Iterator[str]:
     """The strings that a JSON schema allows by listing them."""
     if isinstance(value, dict):
         for name, inner in value.items():
             if name in _LISTS:
                 yield from (one for one in (inner if isinstance(inner, list) else [inner]) if isinstance(one, str))
-            yield from enumerated_in(inner)
+            yield from _listed_in(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from enumerated_in(inner)
+            yield from _listed_in(inner)

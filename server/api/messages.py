@@ -12,7 +12,7 @@ from guards.act.decline import Form
 from guards.plan import Role, Segment
 from server.api import fields as f
 from server.api.chat import ChatCompletions
-from server.api.endpoint import NO_TEXTS, Endpoint, Limits, check_length, constrains, enumerated_in
+from server.api.endpoint import NO_TEXTS, STRUCTURED, Endpoint, Limits, check_length, constrains
 from server.api.fields import FieldRules
 from server.api.messages_answer import Message, MessageEvents
 from server.api.messages_fields import (
@@ -51,6 +51,7 @@ class Messages(Endpoint):
 
     name: ClassVar[str] = "messages"
     path: ClassVar[str] = "/v1/messages"
+    structured: ClassVar[tuple[str, ...]] = (*STRUCTURED, "output_config")
 
     def __init__(self, limits: Limits) -> None:
         extra = limits.extra_fields
@@ -250,9 +251,6 @@ class Messages(Endpoint):
         if last["role"] != "assistant":
             return ""
         return "\n".join(text for _, text in self._blocks.texts(last["content"], ()))
-
-    def enumerated(self, body: Body) -> list[str]:
-        return [*super().enumerated(body), *enumerated_in(body.get("output_config"))]
 
 
 def anthropic_error(error: ApiError) -> bytes:

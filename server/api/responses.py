@@ -9,11 +9,11 @@ from guards.plan import Role, Segment
 from server.api import fields as f
 from server.api.endpoint import (
     NO_TEXTS,
+    STRUCTURED,
     Endpoint,
     Limits,
     check_length,
     constrains,
-    enumerated_in,
     with_more,
 )
 from server.api.fields import FieldRules
@@ -53,6 +53,7 @@ class Responses(Endpoint):
 
     name: ClassVar[str] = "responses"
     path: ClassVar[str] = "/v1/responses"
+    structured: ClassVar[tuple[str, ...]] = (*STRUCTURED, "text")
 
     def __init__(self, limits: Limits) -> None:
         extra = limits.extra_fields
@@ -206,9 +207,6 @@ class Responses(Endpoint):
         texts = [text for _, text in self._parts.texts(last.get("content") or last.get("summary"), ())]
         # All that it takes of what the model itself said.
         return "\n".join(texts[:1] if _is_own(last) else texts)
-
-    def enumerated(self, body: Body) -> list[str]:
-        return [*super().enumerated(body), *enumerated_in(body.get("text"))]
 
     def with_spare(self, body: Body, spare: int) -> tuple[Body, int | None]:
         wanted = body.get("top_logprobs")

@@ -11,14 +11,15 @@ from guards.engine.folding import fold
 from guards.phrases.matching import Hit
 from guards.phrases.phrase import Phrase, PhraseClass
 from guards.scope import Context
-from server.api.answer import STOP, TOKENS
+from server.api.answer import REASONING, STOP, TEXT, TOKENS, TOOL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
 
     from guards.detect.windows import Window
     from guards.phrases.matching import Matcher, PhraseSet
     from guards.watch.watchlist import Watchlist
+    from server.api.endpoint import Enumerated
 
 # Text before an answer that a phrase might have begun in: longer than any phrase worth watching for.
 _BEFORE = 400
@@ -33,7 +34,7 @@ class Watch:
     Args:
         near: the requests that the prompt comes near to: their names are watched for too.
         own: the texts of the client's own request, read only where a phrase is met.
-        enumerated: strings that the client's schema lists.
+        enumerated: strings that the client's schemas list; they may stand where the schema binds the answer.
         context: how text that the client supplies itself is treated, instead of as each scope says.
         stops: texts at which the answer ends, before it says them, by what the upstream calls them.
     """
@@ -43,7 +44,7 @@ class Watch:
         watchlist: Watchlist,
         near: Sequence[str],
         own: Callable[[], Sequence[str]],
-        enumerated: Callable[[], Sequence[str]],
+        enumerated: Callable[[], Enumerated],
         context: Context | None = None,
         stops: Mapping[str, str] = NO_STOPS,
     ) -> None:
@@ -56,27 +57,29 @@ class Watch:
         self._enumerated = enumerated
         self.context = context
         self._stated: set[tuple[str, str]] | None = None
+        self._listed: tuple[set[tuple[str, str]], set[tuple[str, str]]] | None = None
 
     def __bool__(self) -> bool:
         return any(map(len, self._sets))
 
-    def __contains__(self, key: object) -> bool:
-        """Whether a phrase, by owner and text, may pass: the client stated it, or its scope is in force no more."""
-        if not isinstance(key, tuple) or self._watchlist.live(key[0]) is None:
+    def may_pass(self, key: tuple[str, str], channel: str) -> bool:
+        """Whether a phrase, by owner and text, may stand in a channel: the client stated it, or its scope is gone."""
+        if self._watchlist.live(key[0]) is None:
             return True
         if self._stated is None:
-            self._stated = self._find_stated()
-        return key in self._stated
+            self._stated = self._found_in(self.own(), self._supplied)
+        return key in self._stated or any(key in listed for listed in self._listed_for(channel))
 
     def names(self, text: str) -> list[Hit]:
         """The names in a whole text, whether they may stand there or not."""
         return self._names.find(text) if self._names else []
 
-    def matchers(self, before: str = "") -> tuple[Matcher, ...]:
-        """Matchers for one text that goes on from ``before``."""
-        return tuple(phrases.matcher(before=before[-_BEFORE:], ignore=self) for phrases in self._sets if len(phrases))
+    def matchers(self, channel: str, before: str = "") -> tuple[Matcher, ...]:
+        """Matchers for one text of a channel that goes on from ``before``."""
+        ignore = _Passing(self, channel)
+        return tuple(phrases.matcher(before=before[-_BEFORE:], ignore=ignore) for phrases in self._sets if len(phrases))
 
-    def forbids(self, text: str, before: str) -> bool:
+    def forbids(self, text: str, before: str, channel: str = TOKENS) -> bool:
         """Whether ``text``, a token's, after ``before`` may not be shown."""
         letters = "".join(fold(character) for character in text).replace(" ", "")
         if not letters:
@@ -85,7 +88,7 @@ class Watch:
             matcher.feed(text) or matcher.finish()
             for phrases in self._sets
             if len(phrases) and phrases.may_meet(letters)
-            for matcher in (phrases.matcher(before=before[-_BEFORE:], ignore=self),)
+            for matcher in (phrases.matcher(before=before[-_BEFORE:], ignore=_Passing(self, channel)),)
         )
 
     def restrictions(self, request_ids: Sequence[str]) -> tuple[list[Phrase], list[str]]:
@@ -93,27 +96,49 @@ class Watch:
         phrases: dict[str, Phrase] = {}
         associated: dict[str, None] = {}
         for name, scope in self._watchlist.scopes(request_ids):
-            phrases |= {phrase.text: phrase for phrase in scope.phrases if (name, phrase.text) not in self}
+            phrases |= {
+                phrase.text: phrase for phrase in scope.phrases if not self.may_pass((name, phrase.text), TOKENS)
+            }
             associated |= dict.fromkeys(scope.associated)
         return list(phrases.values()), list(associated)
 
-    def _find_stated(self) -> set[tuple[str, str]]:
-        """The phrases that the client's own request contains and that its answer may therefore repeat."""
-        listed = self._enumerated()
-        stated: set[tuple[str, str]] = set()
-        for texts, enumerated in ((self.own(), False), (listed, True)):
-            for text in texts:
-                for phrases in self._sets:
-                    stated |= {
-                        (hit.owner, hit.phrase.text) for hit in phrases.find(text) if enumerated or self._supplied(hit)
-                    }
-        return stated
+    def _listed_for(self, channel: str) -> Sequence[Container[tuple[str, str]]]:
+        """The phrases that the client's schemas list for a channel. The engine, and tokens, know no channels."""
+        if channel in (REASONING, STOP):
+            return ()
+        if self._listed is None:
+            text, calls = (self._found_in(listed) for listed in self._enumerated())
+            self._listed = text, calls
+        text, calls = self._listed
+        return (text,) if channel == TEXT else (calls,) if channel.startswith(TOOL) else (text, calls)
+
+    def _found_in(self, texts: Sequence[str], counts: Callable[[Hit], bool] = lambda hit: True) -> set[tuple[str, str]]:
+        return {
+            (hit.owner, hit.phrase.text)
+            for text in texts
+            for phrases in self._sets
+            for hit in phrases.find(text)
+            if counts(hit)
+        }
 
     def _supplied(self, hit: Hit) -> bool:
         if hit.phrase.kind is PhraseClass.NAME:
             return True
         scope = self._watchlist.live(hit.owner)
         return scope is not None and (self.context or scope.policy.context) is Context.SUPPLIED
+
+
+class _Passing:
+    """The phrases that may stand in one channel of an answer."""
+
+    __slots__ = ("_channel", "_watch")
+
+    def __init__(self, watch: Watch, channel: str) -> None:
+        self._watch = watch
+        self._channel = channel
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, tuple) and self._watch.may_pass(key, self._channel)
 
 
 def unescaped(text: str) -> str:
@@ -147,7 +172,7 @@ class Thread:
     def __init__(self, watch: Watch, channel: str, before: str = "") -> None:
         self.channel = channel
         self._watch = watch
-        self._matchers = watch.matchers(before)
+        self._matchers = watch.matchers(channel, before)
         self._parts: list[str] = []
         self.before = before
         """What stands before it and is not watched."""
@@ -177,9 +202,9 @@ class Thread:
         That an answer came to a stop which is a whole phrase is seen where the upstream names the stop.
         """
         for stop in self._watch.stops.values() if self.channel not in (STOP, TOKENS) else ():
-            if clear == self.length and self._watch.forbids(stop, ""):
+            if clear == self.length and self._watch.forbids(stop, "", self.channel):
                 continue
-            for matcher in self._watch.matchers(self.before + self.text):
+            for matcher in self._watch.matchers(self.channel, self.before + self.text):
                 if (hit := matcher.feed(stop) or matcher.finish()) is not None:
                     met = replace(hit, start=clear, end=self.length)
                     return Met(met, self.channel, self.text[clear:] + stop)
@@ -190,7 +215,7 @@ class Thread:
         if "\\" not in self.text or self.channel == TOKENS:
             return None
         text = unescaped(self.text)
-        for matcher in self._watch.matchers():
+        for matcher in self._watch.matchers(self.channel):
             if (hit := matcher.feed(text) or matcher.finish()) is not None:
                 return Met(replace(hit, start=0, end=self.length), self.channel, text[hit.start : hit.end])
         return None

@@ -196,13 +196,14 @@ def formatted(path: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}}
 
 
-def tooled(path: str, name: str = "note") -> dict[str, Any]:
-    """Fields that give a tool."""
-    if path == RESPONSES:
-        return {"tools": [{"type": "function", "name": name}]}
+def tooled(path: str, name: str = "note", schema: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Fields that give a tool, with a schema of its arguments."""
     if path == MESSAGES:
-        return {"tools": [{"name": name, "input_schema": {}}]}
-    return {"tools": [{"type": "function", "function": {"name": name}}]}
+        return {"tools": [{"name": name, "input_schema": schema or {}}]}
+    function = {"name": name} | ({} if schema is None else {"parameters": schema})
+    if path == RESPONSES:
+        return {"tools": [{"type": "function", **function}]}
+    return {"tools": [{"type": "function", "function": function}]}
 
 
 def scored(path: str, number: int) -> dict[str, Any]:

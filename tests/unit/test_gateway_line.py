@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from guards.phrases.phrase import PhraseClass
 from guards.watch.watchlist import Watchlist
+from server.api.answer import TEXT
 from server.api.chunks import CHAT, Chunks
+from server.api.endpoint import Enumerated
 from server.gateway.line import Line
 from server.gateway.watch import Watch
 from tests.fakes.scopes import scope
@@ -29,11 +31,11 @@ _texts = st.lists(st.builds(lambda word, spelt: spelt(word), _words, _spelt), ma
 
 
 def watch() -> Watch:
-    return Watch(WATCHLIST, (), own=lambda: (), enumerated=lambda: ())
+    return Watch(WATCHLIST, (), own=lambda: (), enumerated=Enumerated)
 
 
 def meets(text: str) -> bool:
-    return any(matcher.feed(text) or matcher.finish() for matcher in watch().matchers())
+    return any(matcher.feed(text) or matcher.finish() for matcher in watch().matchers(TEXT))
 
 
 def chunk(choice: int, text: str, reason: str | None = None, *, field: str = "content") -> bytes:

@@ -269,6 +269,21 @@ async def test_what_a_schema_lists_may_be_answered(gate: Wired, upstream: FakeUp
 
 
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", [CHAT, RESPONSES, MESSAGES])
+async def test_what_a_tool_lists_may_be_handed_to_it_and_not_be_told(
+    gate: Wired, upstream: FakeUpstream, path: str, stream: bool
+) -> None:
+    await gate.watchlist.apply(scope((FACT, PhraseClass.FACT), context=Context.SUPPRESS))
+    listing = tooled(path, schema={"type": "object", "properties": {"said": {"enum": [FACT, "no"]}}})
+    upstream.handler = Script(STORY, [" it rained.", "It rained."])
+    raw = await (await gate.post(path, asked(path, "Which?", stream=stream, **listing))).read()
+    assert FACT not in told(path, raw)
+    upstream.handler = Script("", arguments=json.dumps({"said": FACT}))
+    raw = await (await gate.post(path, asked(path, "Which?", stream=stream, **listing))).read()
+    assert json.loads(called(path, raw)) == {"said": FACT}
+
+
+@pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", GENERATING)
 async def test_an_answer_that_the_client_has_begun_is_not_completed(
     gate: Wired, upstream: FakeUpstream, path: str, stream: bool
