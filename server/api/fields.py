@@ -23,8 +23,15 @@ class Type:
     check: Check
 
 
+_WIDEST: Final = 2**63
+"""What a machine's signed integer ends before. JSON has no bound, and what is beyond cannot be written again."""
+
+
 def is_integer(value: object) -> bool:
-    return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())
+    """Also of a float without a fraction, which JSON does not tell from an integer."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return -_WIDEST <= value < _WIDEST and value == int(value)
 
 
 def is_number(value: object) -> bool:
@@ -71,12 +78,12 @@ def never(value: object) -> bool:
 
 STRING = Type("a string", is_string)
 BOOLEAN = Type("a boolean", lambda value: isinstance(value, bool))
-INTEGER = Type("an integer", is_integer)
+INTEGER = Type("an integer of at most 64 bits", is_integer)
 NUMBER = Type("a number", is_number)
 OBJECT = Type("an object", is_object)
 LIST = Type("an array", lambda value: isinstance(value, list))
 STRINGS = Type("an array of strings", list_of(is_string))
-INTEGERS = Type("an array of integers", list_of(is_integer))
+INTEGERS = Type("an array of integers of at most 64 bits", list_of(is_integer))
 OBJECTS = Type("an array of objects", list_of(is_object))
 STRING_OR_STRINGS = Type("a string or an array of strings", lambda value: is_string(value) or list_of(is_string)(value))
 # Each is tried on an answer's end.
@@ -86,7 +93,7 @@ STOP_OR_STOPS = Type(
     f"a string or an array of at most {MOST_STOPS} strings", lambda value: is_string(value) or STOPS.check(value)
 )
 STOP_TOKENS = Type(
-    f"an array of at most {MOST_STOPS} integers, none negative",
+    f"an array of at most {MOST_STOPS} integers of at most 64 bits, none negative",
     lambda value: _few(value) and list_of(_is_token)(value),
 )
 STRING_OR_LIST = Type("a string or an array", lambda value: isinstance(value, str | list))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from math import inf, nan
+
 import pytest
 
 from server.api import fields as f
@@ -37,10 +39,11 @@ def test_a_name_of_any_length_is_named_in_short() -> None:
     [
         (f.STRING, ["", "a"], [1, True, [], {}]),
         (f.BOOLEAN, [True, False], ["true", 1, 0, "yes"]),
-        (f.INTEGER, [0, -3, 5.0], [True, 1.5, "5", []]),
+        (f.INTEGER, [0, -3, 5.0, 2**63 - 1, -(2**63)], [True, 1.5, "5", [], 1e300, -1e300, 2**63, 2.0**63, inf, nan]),
         (f.NUMBER, [0, 1.5], [True, "1.5", []]),
         (f.STRINGS, [[], ["a"]], ["a", [1], {}]),
-        (f.INTEGERS, [[1, 2]], [[True], [1.5], "12", 3]),
+        (f.INTEGERS, [[1, 2]], [[True], [1.5], "12", 3, [1e300]]),
+        (f.STOP_TOKENS, [[], [0, 7.0]], [[-1], [1e300], [2**63], 1]),
         (f.STRING_OR_STRINGS, ["a", ["a"]], [1, [1], {"a": "b"}]),
         (f.SCALARS_BY_NAME, [{"a": 1, "b": "x", "c": None, "d": False}], [{"a": []}, {"a": {}}, []]),
         (f.NUMBERS_BY_NAME, [{"1": -100}], [{"1": "x"}, []]),

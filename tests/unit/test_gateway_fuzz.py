@@ -19,7 +19,7 @@ from server.api.messages import Messages
 from server.api.responses import Responses
 from server.errors import BadRequest
 from tests.examples import examples
-from tests.fakes.gateway import Wired, wired
+from tests.fakes.gateway import NEEDLE, Wired, wired
 from tests.fakes.upstream import FakeUpstream, Received, Reply
 from tests.fakes.wire import GENERATING
 
@@ -39,7 +39,16 @@ _ITEMS = (
 )
 NAMES = sorted({name for endpoint in ENDPOINTS for name in [*endpoint.rules.allowed, *endpoint.rules.refused]})
 
-SCALAR = st.none() | st.booleans() | st.integers(-5, 5) | st.floats(-2, 2) | st.sampled_from(["", "a", "text", "user"])
+BEYOND = (1e300, 2.0**64, 2**64 - 1)
+"""Numbers that no integer of 64 bits holds. What is longer still is read as a float."""
+SCALAR = (
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 5)
+    | st.floats(-2, 2)
+    | st.sampled_from(["", "a", "text", "user"])
+    | st.sampled_from(BEYOND)
+)
 KEYS = st.sampled_from(
     [
         *("role", "content", "type", "text", "name", "function", "tool_calls", "arguments", "description", "x"),
@@ -149,3 +158,25 @@ async def test_no_body_brings_the_gateway_down(
     if response.status != 200:
         assert (await response.json())["error"]["param"]
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize("number", BEYOND)
+@pytest.mark.parametrize(
+    ("path", "field", "more"),
+    [
+        ("/v1/chat/completions", "top_logprobs", {"logprobs": True, "messages": [{"role": "user", "content": NEEDLE}]}),
+        ("/v1/completions", "logprobs", {"prompt": NEEDLE}),
+        ("/v1/completions", "max_tokens", {"prompt": NEEDLE}),
+        ("/v1/completions", "stop_token_ids", {"prompt": "hello"}),
+        ("/v1/responses", "max_output_tokens", {"input": NEEDLE}),
+        ("/v1/messages", "max_tokens", {"messages": [{"role": "user", "content": NEEDLE}]}),
+    ],
+)
+async def test_an_integer_beyond_64_bits_is_refused_by_name(
+    gate: Wired, path: str, field: str, more: dict[str, Any], number: float
+) -> None:
+    response = await gate.post(path, more | {field: [number] if field == "stop_token_ids" else number})
+    assert response.status == 400
+    error = (await response.json())["error"]
+    assert field in error["message"]
+    assert "64 bits" in error["message"]
