@@ -36,6 +36,7 @@ from server.api.passing import LISTED, CountTokens
 from server.api.responses import Responses
 from server.assets import AssetError
 from server.auth import BearerKeys, digest
+from server.errors import traced
 from server.gateway.gateway import Gateway
 from server.gateway.routes import data_routes
 from server.gateway.strengths import Strengths
@@ -179,7 +180,7 @@ async def _start(app: FastAPI, settings: Settings, vault: Vault, api_keys: Beare
         log.error("the gateway did not start: %s", error)
     except Exception as error:
         startup.failure = f"{type(error).__name__} while {startup.stage}"
-        log.exception("the gateway did not start")
+        log.error("the gateway did not start: %s", traced(error))
     else:
         app.router.routes[:0] = parts.data
         app.state.admin.include_router(parts.admin)

@@ -10,6 +10,7 @@ a scope matched.
 
 from __future__ import annotations
 
+import traceback
 from typing import ClassVar
 
 import orjson
@@ -92,6 +93,11 @@ class Busy(ApiError):
 class Unavailable(ApiError):
     status = 503
     type = "service_unavailable_error"
+
+
+def traced(error: Exception) -> str:
+    """An exception for a log, by its type and frames: its message may quote a prompt or forget text."""
+    return f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"
 
 
 def undecided() -> Unavailable:

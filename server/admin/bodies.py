@@ -21,10 +21,11 @@ from pydantic import (
 from guards.phrases.derivation import MOST_PHRASES, phrase_key
 from guards.phrases.phrase import PhraseClass
 from guards.phrases.pieces import LONG
-from guards.phrases.shingles import RUN, words_of
+from guards.phrases.shingles import words_of
 from guards.scope import Action, Context, Example, Extent, GivenPhrase, Kind, Mode, Policy, Source, default_policy
 
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
+MAX_NESTING: Final = 64
 MAX_ALIASES: Final = 1_000
 MAX_EXAMPLES: Final = 10_000
 MAX_INPUTS: Final = 100
@@ -213,16 +214,9 @@ class ForgetRequestBody(Body):
     @field_validator("extent")
     @classmethod
     def _fits(cls, extent: str | None, info: ValidationInfo) -> str | None:
-        """What else the request holds is in ``info``, as far as it is valid: this field comes last."""
-        if extent != "text" or not {"kind", "examples", "phrases"} <= info.data.keys():
-            return extent
-        if info.data["kind"] != "work":
+        """The kind is in ``info``, if it is valid: it comes before this field."""
+        if extent == "text" and info.data.get("kind", "work") != "work":
             raise ValueError("text is for kind work only")
-        texts = [example.response for example in to_examples(info.data["examples"])]
-        if not info.data["phrases"] and not any(len(words_of(text)) >= RUN for text in texts):
-            raise ValueError(
-                f"text withholds quotations: give the text itself, {RUN} words or more, in examples, or give phrases"
-            )
         return extent
 
     def source(self) -> Source:

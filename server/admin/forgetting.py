@@ -12,6 +12,7 @@ from guards.plan import Band, Role, Segment
 from server.admin.compilation import Compilation
 from server.admin.enforceability import require_enforceable
 from server.admin.replica import Replica
+from server.admin.substance import require_substance
 from server.errors import BadRequest, Conflict, Unavailable
 from server.periodic import Periodic
 from server.registry import lifecycle
@@ -142,9 +143,11 @@ class Forgetting:
         state tells.
 
         Raises:
+            BadRequest: it gives nothing that its extent could withhold.
             Conflict: an upstream cannot do what the policy asks.
             Duplicate: a request that is not withdrawn has this subject, kind and extent.
         """
+        require_substance(source)
         require_enforceable(mode, policy, self._capabilities())
         record = await self._registry.create(source, mode=mode, policy=policy, basis=basis)
         _log.info("%s received", record.id)
@@ -161,10 +164,12 @@ class Forgetting:
     ) -> Record:
         """Add a version with the source edited, and mode and policy if given.
 
-        The live version stays in force until the new one is compiled.
+        The live version stays in force until the new one is compiled. The upstreams are asked for what they can do
+        only where mode or policy change: a name can be added while they restart.
 
         Raises:
             UnknownRequest, WrongState: it does not exist, or is withdrawn.
+            BadRequest: the edited source gives nothing that its extent could withhold.
             Conflict: an upstream cannot do what the policy asks, or others keep changing the request.
         """
         for _ in range(_ATTEMPTS):
@@ -172,9 +177,12 @@ class Forgetting:
             former = await self._registry.version(request_id, current.latest_version)
             new_mode = mode or former.mode
             new_policy = former.policy if policy is None else policy(former.source)
-            require_enforceable(new_mode, new_policy, self._capabilities())
+            edited = edit(former.source)
+            require_substance(edited)
+            if (new_mode, new_policy) != (former.mode, former.policy):
+                require_enforceable(new_mode, new_policy, self._capabilities())
             record = await self._registry.add_version(
-                request_id, edit(former.source), mode=new_mode, policy=new_policy, after=current.latest_version
+                request_id, edited, mode=new_mode, policy=new_policy, after=current.latest_version
             )
             if record is not None:
                 _log.info("%s version %d received", record.id, record.latest_version)

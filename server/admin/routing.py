@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from guards.errors import CannotDecide
-from server.admin.bodies import MAX_BODY_BYTES, TAGS
-from server.errors import ApiError, BadRequest, TooLarge, Unavailable
+from server.admin.bodies import MAX_BODY_BYTES, MAX_NESTING, TAGS
+from server.api.body import parse
+from server.errors import ApiError, BadRequest, TooLarge, Unavailable, traced
 from server.registry.database import DATABASE_ERRORS
 
 if TYPE_CHECKING:
@@ -55,6 +55,9 @@ class AdminRoute(APIRoute):
                 cause = getattr(error, "orig", None) or error
                 _log.error("%s: the database failed: %s", self.name, type(cause).__name__)
                 return _response(Unavailable("The registry's database cannot be used now.", retry_after=5))
+            except Exception as error:
+                _log.error("%s failed: %s", self.name, traced(error))
+                return _response(ApiError("The server failed to answer.", code="internal_error"))
 
         return handler
 
@@ -64,7 +67,9 @@ def _response(error: ApiError) -> Response:
 
 
 async def _bounded(request: Request) -> Request:
-    """The request with its body read and found to be JSON. Unlike ``json``, orjson takes no lone surrogate."""
+    """The request with its body read and found to be an object, not too deep. Unlike ``json``, orjson takes no lone
+    surrogate.
+    """
     too_large = TooLarge(f"The body is larger than {MAX_BODY_BYTES} bytes, the most that is accepted.")
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > MAX_BODY_BYTES:
@@ -74,14 +79,12 @@ async def _bounded(request: Request) -> Request:
         body += chunk
         if len(body) > MAX_BODY_BYTES:
             raise too_large
-    if body:
-        try:
-            orjson.loads(body)
-        except orjson.JSONDecodeError:
-            raise BadRequest("The body is not valid JSON.") from None
+    raw = bytes(body)
+    if raw:
+        parse(raw, max_nesting=MAX_NESTING)
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": bytes(body), "more_body": False}
+        return {"type": "http.request", "body": raw, "more_body": False}
 
     return Request(request.scope, receive)
 

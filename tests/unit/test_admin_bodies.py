@@ -63,8 +63,6 @@ def test_a_policy_without_context_takes_that_of_its_kind() -> None:
         {"subject": None},
         {"kind": "poem"},
         {"kind": "person", "extent": "text", "examples": [{"text": PASSAGE}]},
-        {"examples": []},
-        {"examples": [{"text": "Too short to be quoted."}], "phrases": []},
         {"extent": "all"},
         {"aliases": "one"},
         {"aliases": ["x"] * 1_001},

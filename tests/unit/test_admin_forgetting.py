@@ -223,6 +223,22 @@ async def test_shadow_needs_no_capability_but_enforcing_does(replica: Replica, r
     assert record.state is State.ACTIVE
 
 
+async def test_a_name_is_added_while_the_upstreams_restart(replica: Replica) -> None:
+    request_id = (await replica.forgetting.create(WORK, mode=Mode.ENFORCE, policy=CORRUPT, wait=True)).id
+    replica.capabilities = Capabilities(corrupt=False, restrict=False, known=False)
+    record = await replica.forgetting.patch(
+        request_id,
+        lambda source: replace(source, aliases=("DON'T PANIC",)),
+        mode=Mode.ENFORCE,
+        policy=lambda _: CORRUPT,
+        wait=True,
+    )
+    assert (record.state, record.live_version) == (State.ACTIVE, 2)
+    restricting = replace(CORRUPT, high=(Action.RESTRICT,))
+    with pytest.raises(Unavailable):
+        await replica.forgetting.patch(request_id, lambda source: source, policy=lambda _: restricting)
+
+
 async def test_a_capability_lost_later_stops_no_enforcement(registry: Registry) -> None:
     """The plan then declines; refusing at a start, before vLLM is up, would lose what was promised."""
     record = await registry.create(WORK, mode=Mode.ENFORCE, policy=CORRUPT)

@@ -44,6 +44,7 @@ BODY: dict[str, Any] = {
     "basis": "ticket 42",
 }
 HEADERS = {"authorization": "Bearer right"}
+JSON_TYPE = {"content-type": "application/json"}
 
 
 async def authorise(request: Request) -> None:
@@ -152,6 +153,19 @@ async def test_created_shown_listed_withdrawn(client: httpx.AsyncClient) -> None
     assert (withdrawn.status_code, withdrawn.json()["state"]) == (200, "withdrawn")
     assert error(await client.delete(f"/forget-requests/{created['id']}"), 409)["code"] == "wrong_state"
     assert (await client.get(f"/forget-requests/{created['id']}")).json()["state"] == "withdrawn"
+
+
+async def test_a_patch_cannot_take_a_takedowns_text_away(client: httpx.AsyncClient) -> None:
+    text = " ".join(f"quillfeather{number}" for number in range(20))
+    created = await forget(client, kind="work", extent="text", examples=[{"text": text}])
+    path = f"/forget-requests/{created['id']}"
+    for taken in ([], [{"text": SECRET}]):
+        found = error(await client.patch(path, json={"examples": taken}), 400)
+        assert found["param"] == "extent"
+    phrases = [{"text": "an infinitely improbable drive", "class": "fact"}]
+    assert (await client.patch(path, params={"wait": "active"}, json={"examples": [], "phrases": phrases})).is_success
+    assert error(await client.patch(path, json={"phrases": None}), 400)["param"] == "extent"
+    assert (await client.get(path)).json()["live_version"] == 2
 
 
 async def test_a_subject_alone_says_that_it_is_weak(client: httpx.AsyncClient) -> None:
@@ -298,7 +312,8 @@ async def test_bad_queries(shared: httpx.AsyncClient, query: dict[str, str], par
         ({"phrases": [{"text": SECRET, "class": "name"}] * 10_001}, "phrases"),
         ({"nonsense": SECRET}, "nonsense"),
         ({"extent": "text"}, "extent"),
-        ({"kind": "work", "extent": "text", "examples": [{"text": SECRET}]}, "extent"),
+        ({"kind": "work", "extent": "text", "examples": []}, "extent"),
+        ({"kind": "work", "extent": "text", "examples": [{"text": SECRET}], "phrases": []}, "extent"),
     ],
 )
 async def test_bad_fields_are_named_and_not_echoed(
@@ -313,11 +328,13 @@ async def test_bad_fields_are_named_and_not_echoed(
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b'"x"', b"null", b"NaN", b"\xff", b'{"subject": "\\ud800"}', b'{"\\ud800": 1}', b"[" * 5_000],
+    [
+        *(b"", b"{", b"[]", b'"x"', b"null", b"NaN", b"\xff", b'{"subject": "\\ud800"}', b'{"\\ud800": 1}'),
+        *(b"[" * 5_000, b'{"subject": ' + b"[" * 64 + b"]" * 64 + b"}"),
+    ],
 )
 async def test_what_is_not_an_object_is_refused(shared: httpx.AsyncClient, content: bytes) -> None:
-    headers = {"content-type": "application/json"}
-    error(await shared.post("/forget-requests", content=content, headers=headers), 400)
+    error(await shared.post("/forget-requests", content=content, headers=JSON_TYPE), 400)
 
 
 async def test_another_content_type_is_refused(shared: httpx.AsyncClient) -> None:
@@ -334,8 +351,7 @@ async def test_a_body_of_ten_megabytes_is_refused(shared: httpx.AsyncClient, dec
         for start in range(0, len(body), 65_536):
             yield body[start : start + 65_536]
 
-    headers = {"content-type": "application/json"}
-    answer = await shared.post("/forget-requests", content=body if declared else chunks(), headers=headers)
+    answer = await shared.post("/forget-requests", content=body if declared else chunks(), headers=JSON_TYPE)
     error(answer, 413)
     assert await epoch(shared) == before
 
@@ -500,6 +516,28 @@ async def test_status(client: httpx.AsyncClient) -> None:
     }
 
 
+async def test_what_is_nested_too_deep_is_refused(shared: httpx.AsyncClient) -> None:
+    parameters = b'{"a":' * 900 + b"1" + b"}" * 900
+    tool = b'{"function": {"name": "f", "parameters": ' + parameters + b"}}"
+    body = b'{"inputs": [[{"role": "user", "content": "x", "tools": [' + tool + b"]}]]}"
+    found = error(await shared.post("/explain", content=body, headers=JSON_TYPE), 400)
+    assert "64 levels" in found["message"]
+
+
+async def test_what_fails_unexpectedly_keeps_the_envelope_and_its_message(
+    client: httpx.AsyncClient, registry: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fails(*_: object, **__: object) -> None:
+        raise RuntimeError(SECRET)
+
+    monkeypatch.setattr(registry, "create", fails)
+    answer = await client.post("/forget-requests", json=BODY)
+    assert error(answer, 500)["code"] == "internal_error"
+    assert SECRET not in answer.text + caplog.text
+    assert "create failed: RuntimeError" in caplog.text
+    assert "in fails" in caplog.text
+
+
 async def test_a_database_that_is_away_is_a_503(
     client: httpx.AsyncClient, registry: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -573,9 +611,8 @@ async def test_no_body_is_a_server_error(
     shared: httpx.AsyncClient, changes: dict[str, object], extra: dict[str, object]
 ) -> None:
     content = json.dumps(BODY | changes | extra).encode()
-    headers = {"content-type": "application/json"}
     for path in ("/forget-requests", "/explain", "/pause", "/forget-requests/fr_" + "0" * 32 + "/corrections"):
-        answer = await shared.post(path, content=content, headers=headers)
+        answer = await shared.post(path, content=content, headers=JSON_TYPE)
         assert answer.status_code < 500, answer.text
         if answer.status_code >= 400:
             error(answer, answer.status_code)

@@ -63,6 +63,24 @@ async def test_what_declining_needs_is_loaded_at_the_start(settings: Settings, m
     assert prepared
 
 
+async def test_a_start_that_fails_is_logged_without_the_failures_message(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = "Zaphod Beeblebrox"
+
+    async def fails(*_: Any) -> None:
+        raise ValueError(secret)
+
+    monkeypatch.setattr(root, "_assemble", fails)
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        with pytest.raises(RuntimeError, match="ValueError while starting"):
+            await started(app)
+    assert "the gateway did not start: ValueError" in caplog.text
+    assert "in fails" in caplog.text
+    assert secret not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("upstreams", "tokenizer", "loaded"),
     [((), None, "packaged"), (("http://x",), None, None), (("http://x",), "given", "given")],
