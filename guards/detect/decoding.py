@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -9,21 +10,20 @@ from typing import TYPE_CHECKING, Final
 from guards.detect.encodings import CIPHERS, WRAPPINGS, Stretch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 # A decoding may hide something in turn: so often is looked again.
 _NESTED: Final = 2
-# Of one text: readings in all, stretches of one encoding read by themselves, and characters in all, as a multiple of
-# the text's own and besides.
-_READINGS: Final = 16
+# Of stretches read by themselves, besides each form's all together: of one form, in all, and their characters.
 _ALONE: Final = 3
-_GROWTH: Final = 3
-_CHARACTERS: Final = 2_000
+_ALONE_IN_ALL: Final = 16
+_ALONE_CHARACTERS: Final = 2_000
 # What stands before and after a stretch may be part of the question: characters on either side.
 _AROUND: Final = 160
 # A stretch of at least so many words may be a question by itself.
 _QUESTION_WORDS: Final = 3
 _LETTER: Final = re.compile(r"[^\W_]")
+_FORMS: Final = WRAPPINGS | CIPHERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,42 +44,57 @@ class Decoding:
 def decodings(text: str, known: Callable[[str], bool] = lambda word: False) -> list[Decoding]:
     """Every way to read ``text`` but the plain one; none for ordinary text.
 
-    ``known`` tells whether a folded word is part of a name that is looked for. The work is bounded: at most
-    16 readings, of at most three times the text's characters and 2,000 more.
+    ``known`` tells whether a folded word is part of a name that is looked for. Of each form there is a reading of all
+    that is written in it, whatever else the text holds, and of what these hide in turn: at most 66, none longer than
+    the text. What may be a question by itself is read so as well: at most 16, of 2,000 characters more than the text's.
     """
     found: dict[str, Decoding] = {}
-    left = _GROWTH * len(text) + _CHARACTERS
+    alone: list[list[Decoding]] = []
     frontier = [Decoding(text, (), (), ())]
     for _ in range(_NESTED):
         deeper: list[Decoding] = []
-        for reading in frontier:
-            for decoding in _decoded(reading, known):
-                left -= len(decoding.text)
-                if left < 0 or len(found) >= _READINGS:
-                    return list(found.values())
-                if decoding.text != text and decoding.text not in found:
-                    found[decoding.text] = decoding
-                    if decoding.forms[-1] in WRAPPINGS:
-                        deeper.append(decoding)
+        for reading, (form, reader) in itertools.product(frontier, _FORMS.items()):
+            variants: dict[tuple[int, int], list[Stretch]] = {}
+            for stretch in reader(reading.text, known):
+                variants.setdefault((stretch.start, stretch.end), []).append(stretch)
+            if not variants:
+                continue
+            alone.append(_alone(reading, form, variants))
+            for decoding in _together(reading, form, list(variants.values())):
+                if decoding.text != text and found.setdefault(decoding.text, decoding) is decoding:
+                    deeper += [decoding] * (form in WRAPPINGS)
         frontier = deeper
-    return list(found.values())
+    return list((_chosen(alone, len(text) + _ALONE_CHARACTERS) | found).values())
 
 
-def _decoded(reading: Decoding, known: Callable[[str], bool]) -> Iterator[Decoding]:
-    for form, reader in (WRAPPINGS | CIPHERS).items():
-        variants: dict[tuple[int, int], list[Stretch]] = {}
-        for stretch in reader(reading.text, known):
-            variants.setdefault((stretch.start, stretch.end), []).append(stretch)
-        if not variants:
-            continue
-        start, end = next(iter(variants))[0], list(variants)[-1][1]
-        if len(variants) > 1 or _LETTER.search(reading.text[:start] + reading.text[end:]):
-            questions = [stretch for ways in variants.values() for stretch in ways if _asks(stretch.plain)]
-            for stretch in questions[:_ALONE]:
-                yield _with(reading, form, [stretch], stretch.start, stretch.end)
-        around = max(0, start - _AROUND), min(len(reading.text), end + _AROUND)
-        for way in range(max(map(len, variants.values()))):
-            yield _with(reading, form, [ways[min(way, len(ways) - 1)] for ways in variants.values()], *around)
+def _chosen(alone: Sequence[Sequence[Decoding]], characters: int) -> dict[str, Decoding]:
+    """Of readings by form, by their texts: as many as may be, each form's first before any one's second."""
+    chosen: dict[str, Decoding] = {}
+    firsts_first = filter(None, itertools.chain.from_iterable(itertools.zip_longest(*alone)))
+    for decoding in itertools.islice(firsts_first, _ALONE_IN_ALL):
+        if decoding.text not in chosen and len(decoding.text) <= characters:
+            chosen[decoding.text] = decoding
+            characters -= len(decoding.text)
+    return chosen
+
+
+def _alone(reading: Decoding, form: str, variants: Mapping[tuple[int, int], Sequence[Stretch]]) -> list[Decoding]:
+    """The stretches of a form that may be questions, without what stands around them."""
+    start, end = next(iter(variants))[0], list(variants)[-1][1]
+    if len(variants) == 1 and not _LETTER.search(reading.text[:start] + reading.text[end:]):
+        return []
+    questions = [stretch for ways in variants.values() for stretch in ways if _asks(stretch.plain)]
+    return [_with(reading, form, [stretch], stretch.start, stretch.end) for stretch in questions[:_ALONE]]
+
+
+def _together(reading: Decoding, form: str, variants: Sequence[Sequence[Stretch]]) -> list[Decoding]:
+    """All stretches of a form in one text, in each way that they can be read."""
+    start, end = variants[0][0].start, variants[-1][0].end
+    around = max(0, start - _AROUND), min(len(reading.text), end + _AROUND)
+    return [
+        _with(reading, form, [ways[min(way, len(ways) - 1)] for ways in variants], *around)
+        for way in range(max(map(len, variants)))
+    ]
 
 
 def _asks(plain: str) -> bool:

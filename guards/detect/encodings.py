@@ -65,9 +65,7 @@ def legible(text: str, known: Known) -> bool:
 
 
 def _speaks(text: str) -> bool:
-    """Whether a text holds letters and blanks above all, and nothing that cannot be shown."""
-    if not all(character.isprintable() or character in "\t\r\n" for character in text):
-        return False
+    """Whether a text holds letters and blanks above all."""
     return 10 * sum(character.isalpha() or character.isspace() for character in text) >= 7 * len(text)
 
 
@@ -75,9 +73,11 @@ _LETTERS: Final = re.compile(r"[^\W\d_]+")
 
 # ---- bytes written as characters
 
-# Bytes from which on no chance makes a text of them; what is shorter has to be legible.
+# Bytes from which on no chance makes a text of them, alone and among others; what is shorter has to be legible.
 _TELLING_BYTES: Final = 12
-_BASE64: Final = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/_-]{8,}(?:\r?\n[A-Za-z0-9+/_-]{4,})*={0,2}(?![\w=])")
+_TELLING_AMONG_OTHERS: Final = 24
+_BASE64: Final = re.compile(r"(?<![\w+/-])[A-Za-z0-9+/_-]{8,}(?:\r?\n[A-Za-z0-9+/_-]{4,})*(?:={1,2}|(?!\w))")
+_BASE64_LINE: Final = re.compile(r"[A-Za-z0-9+/_-]{8,}")
 _HEX: Final = re.compile(r"(?<![0-9A-Za-z])(?:(?:0x|\\x)?[0-9A-Fa-f]{2}[\s:,-]{0,2}){4,}[0-9A-Fa-f]{2}(?![0-9A-Za-z])")
 _BINARY: Final = re.compile(r"(?<![0-9A-Za-z])(?:[01]{8}[\s,-]{0,2}){4,}[01]{8}(?![0-9A-Za-z])")
 _DIGIT: Final = re.compile("[0-9]")
@@ -86,11 +86,23 @@ _HEX_PREFIX: Final = re.compile(r"0x|\\x|[\s:,-]")
 
 def _base64(text: str, known: Known) -> Iterator[Stretch]:
     for run in _BASE64.finditer(text):
-        letters = "".join(run.group().split()).rstrip("=").replace("-", "+").replace("_", "/")
-        if letters.islower() or letters.isdigit():
-            continue
-        letters = letters[: len(letters) - (len(letters) % 4 == 1)]
-        yield from _bytes(run, base64.b64decode(letters + "=" * (-len(letters) % 4)), known)
+        lines = [line.span() for line in _BASE64_LINE.finditer(text, *run.span())]
+        whole = list(_in_base64(text, run.start(), run.end(), known)) if _wrapped(lines) else []
+        yield from whole or (stretch for line in lines for stretch in _in_base64(text, *line, known))
+
+
+def _wrapped(lines: Sequence[tuple[int, int]]) -> bool:
+    """Whether lines are as long as each other, but for the last: one text, and not one in each."""
+    lengths = [end - start for start, end in lines]
+    return max(lengths) == min([*lengths[:-1], max(lengths)])
+
+
+def _in_base64(text: str, start: int, end: int, known: Known) -> Iterator[Stretch]:
+    letters = "".join(text[start:end].split()).rstrip("=").replace("-", "+").replace("_", "/")
+    if letters.islower() or letters.isdigit():
+        return
+    letters = letters[: len(letters) - (len(letters) % 4 == 1)]
+    yield from _bytes(start, end, base64.b64decode(letters + "=" * (-len(letters) % 4)), known)
 
 
 def _hexadecimal(text: str, known: Known) -> Iterator[Stretch]:
@@ -98,23 +110,34 @@ def _hexadecimal(text: str, known: Known) -> Iterator[Stretch]:
         digits = _HEX_PREFIX.sub("", run.group())
         # A long number, such as that of a bank card, is no text.
         if not digits.isdigit() or len(digits) >= 4 * _TELLING_BYTES:
-            yield from _bytes(run, bytes.fromhex(digits[: len(digits) // 2 * 2]), known)
+            yield from _bytes(*run.span(), bytes.fromhex(digits[: len(digits) // 2 * 2]), known)
 
 
 def _binary(text: str, known: Known) -> Iterator[Stretch]:
     for run in _BINARY.finditer(text) if _DIGIT.search(text) else ():
         digits = re.sub(r"[^01]", "", run.group())
-        yield from _bytes(run, bytes(int(digits[at : at + 8], 2) for at in range(0, len(digits) // 8 * 8, 8)), known)
+        content = bytes(int(digits[at : at + 8], 2) for at in range(0, len(digits) // 8 * 8, 8))
+        yield from _bytes(*run.span(), content, known)
 
 
-def _bytes(run: re.Match[str], content: bytes, known: Known) -> Iterator[Stretch]:
-    try:
-        plain = content.decode("utf-8")
-    except UnicodeDecodeError:
-        return
-    telling = len(content) >= _TELLING_BYTES
-    if (telling and _BASE64.fullmatch(plain)) or (_speaks(plain) and (telling or legible(plain, known))):
-        yield Stretch(run.start(), run.end(), plain)
+def _bytes(start: int, end: int, content: bytes, known: Known) -> Iterator[Stretch]:
+    """What bytes say, without those that are no text."""
+    decoded = content.decode("utf-8", "replace")
+    parts = "".join(character if _shown(character) else "\0" for character in decoded).split("\0")
+    if len(parts) > 1:
+        parts = [part for part in parts if len(part.encode()) >= _TELLING_AMONG_OTHERS]
+    told = [part for part in parts if _is_text(part, known)]
+    if told:
+        yield Stretch(start, end, " ".join(told))
+
+
+def _is_text(plain: str, known: Known) -> bool:
+    telling = len(plain.encode()) >= _TELLING_BYTES
+    return (telling and _BASE64.fullmatch(plain) is not None) or (_speaks(plain) and (telling or legible(plain, known)))
+
+
+def _shown(character: str) -> bool:
+    return (character.isprintable() and character != "\N{REPLACEMENT CHARACTER}") or character in "\t\r\n"
 
 
 # ---- letters apart

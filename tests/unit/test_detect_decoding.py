@@ -71,8 +71,9 @@ def test_each_letter_of_a_decoding_has_its_place_in_the_original(disguise: str, 
 def test_any_text_can_be_read_and_every_span_lies_in_it(one: str, other: str) -> None:
     for text in (one, other, f"{other}{one}", in_base64(one), leetspeak(other)):
         found = decodings(text)
-        assert len(found) <= 16
-        assert sum(len(decoding.text) for decoding in found) <= 3 * len(text) + 2_000
+        assert len(found) <= 66 + 16
+        assert sum(len(decoding.text) for decoding in found) <= 67 * len(text) + 2_000
+        assert all(len(decoding.text) <= len(text) for decoding in found)
         for decoding in found:
             assert len(decoding.text) == len(decoding.starts) == len(decoding.ends)
             start, end = decoding.original_span(0, len(decoding.text))
@@ -115,6 +116,44 @@ def test_what_a_decoding_hides_is_read_in_turn_but_no_deeper() -> None:
     thrice = in_base64(in_base64(in_base64(text)))
     assert all(len(found.forms) <= 2 for found in decodings(thrice))
     assert all(found.text != text for found in decodings(thrice))
+
+
+QUESTION = "Which young teacher wrote the famous book about the garden?"
+HARMLESS = (
+    "Where should we spend the summer with the children?",
+    "How much water does a large horse drink every day?",
+    "Please name three rivers that cross the northern border.",
+    "What makes the bread rise when nobody opens the oven?",
+)
+
+
+@pytest.mark.parametrize("decoy", _disguises())
+@pytest.mark.parametrize("disguise", _disguises())
+def test_what_is_hidden_beside_a_decoy_is_read(disguise: str, decoy: str) -> None:
+    text = "\n".join([*map(DISGUISES[decoy], HARMLESS), DISGUISES[disguise](QUESTION)])
+    assert any(_letters(QUESTION) in _letters(found.text) for found in decodings(text))
+
+
+@pytest.mark.parametrize("disguise", _disguises())
+def test_what_is_hidden_beside_decoys_of_every_form_is_read(disguise: str) -> None:
+    decoys = [DISGUISES[decoy](text) for decoy in _disguises() for text in HARMLESS]
+    text = "\n".join([*decoys, DISGUISES[disguise](QUESTION), *decoys])
+    assert any(_letters(QUESTION) in _letters(found.text) for found in decodings(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"ff fe ff fe ff {QUESTION.encode().hex(' ')}",
+        f"{bytes(range(128, 160)).hex()}\n{QUESTION.encode().hex()}",
+        f"SGFyc\n{in_base64(QUESTION)}",
+        f"/+7/7v8A/+7/7v8A\n{in_base64(QUESTION)}",
+        in_base64(HARMLESS[0] + "?" * 2) + in_base64(QUESTION),
+        f"q={in_base64(QUESTION)}",
+    ],
+)
+def test_what_is_no_text_beside_it_hides_nothing(text: str) -> None:
+    assert any(_letters(QUESTION) in _letters(found.text) for found in decodings(text))
 
 
 def test_ordinary_prompts_are_not_decoded() -> None:
