@@ -42,6 +42,10 @@ class Shape(ABC):
     def trims(self, text: str, choice: Value, length: int) -> _Edits:
         """Edits that leave the first ``length`` characters of a chunk's text with their tokens; none if it has none."""
 
+    def shifts(self, text: str, choice: Value, by: int) -> _Edits:
+        """Edits that count places in the answer's text from ``by`` characters further on; none if it counts none."""
+        return []
+
     @abstractmethod
     def cuts(self, text: str, choice: Value, length: int) -> _Edits:
         """Edits that leave the first ``length`` characters of the choice's text, and nothing else."""
@@ -169,6 +173,13 @@ class CompletionShape(Shape):
                     edits.append((listed, f"[{','.join(text[one.start : one.end] for one in some)}]"))
         return edits
 
+    def shifts(self, text: str, choice: Value, by: int) -> _Edits:
+        logprobs = members(text, choice.start)["logprobs"]
+        offsets = members(text, logprobs.start).get("text_offset") if logprobs.value else None
+        if offsets is None or not isinstance(offsets.value, list):
+            return []
+        return [(offsets, dumps([place + by for place in offsets.value]))]
+
     def cuts(self, text: str, choice: Value, length: int) -> _Edits:
         return [*self.trims(text, choice, length), *_stop(members(text, choice.start))]
 
@@ -198,6 +209,8 @@ class Chunks(AnswerStream):
         self._identity: dict[str, str] = {}
         self._tokens: dict[int, int] = {}
         """Of choices that were rolled back: the tokens that are out."""
+        self._characters: dict[int, int] = {}
+        """And the characters of text."""
 
     def read(self, raw: bytes) -> Event:
         if not raw.startswith(_DATA):
@@ -228,6 +241,7 @@ class Chunks(AnswerStream):
 
     def roll_back(self, choice: int, out: Mapping[str, str], tokens: int) -> None:
         self._tokens[choice] = tokens
+        self._characters[choice] = len(out.get(TEXT, ""))
 
     def adopt(self, raw: bytes, choice: int, *, stop: bool = False) -> list[bytes]:
         text = raw.decode()
@@ -238,6 +252,8 @@ class Chunks(AnswerStream):
         if stop:
             name, nothing = self._shape.nothing
             edits += [(inside[name], nothing), (inside["logprobs"], "null"), *_stop(inside)]
+        else:
+            edits += self._shape.shifts(text, inner, self._characters.get(choice, 0))
         edits += self._counting(text, chunk, self._tokens.get(choice, 0))
         return [spliced(text, edits).encode()]
 

@@ -83,6 +83,8 @@ class Delivery:
         self._limit = limit
         self._attempts = attempts
         self._tried: dict[int, int] = {}
+        self._unjudged: set[int] = set()
+        """Choices with a sentence that could not be judged: they end before it."""
         self._reasoned: dict[int, int] = {}
         self._literal: list[Phrase] = []
         self._requests: set[str] = set(progress.plan.watched)
@@ -104,9 +106,7 @@ class Delivery:
                 await self._exchange.answer(response.status, body, kind.encode("latin-1"))
         except UpstreamRefused as error:
             raise UpstreamError("a continuation was refused") from error
-        except CannotDecide as error:
-            if self._exchange.started:
-                raise UpstreamError("no verdict on a sentence") from error
+        except CannotDecide:
             raise undecided() from None
         except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
             raise UpstreamError(type(error).__name__) from error
@@ -174,7 +174,8 @@ class Delivery:
 
     async def _continue(self, line: Line, choice: int, upstream: Upstream, *, closes: bool) -> None:
         """Go on with a choice from what of it is out, restricted; or end it."""
-        self._meet(line.cut[choice])
+        if choice not in self._unjudged:
+            self._meet(line.cut[choice])
         text = line.out(choice)
         alone = self._endpoint.alone(self._sent, choice)
         resumed = self._endpoint.resumed(alone, text) if self._may_try(choice) else None
@@ -217,7 +218,11 @@ class Delivery:
             told = None
             if found:
                 texts = [line.text_of(choice, channel, window) for window in found]
-                first = await self._judge.first_told(texts)
+                try:
+                    first = await self._judge.first_told(texts)
+                except CannotDecide:
+                    self._unjudged.add(choice)
+                    first = 0, ""
                 told = None if first is None else (found[first[0]], first[1])
             await self._send(line.judge(choice, channel, found, told))
 
@@ -296,6 +301,8 @@ class Delivery:
 
     def _may_try(self, choice: int) -> bool:
         """Whether a choice may be tried again. Without restriction it would only meet the phrase again."""
+        if choice in self._unjudged:
+            return False
         self._tried[choice] = self._tried.get(choice, 0) + 1
         return self._tried[choice] <= self._attempts and self._pool.restrictable(self._sent["model"])
 

@@ -124,9 +124,10 @@ class Execution:
                 if await self._pass_error(judged, upstream):
                     return
                 changed.close()
-                if await self._room(endpoint, request, upstream) < 1:
-                    # The neutral wording is longer than the question, by just too much.
-                    request = await self._rewritten(judged, upstream, counting, brief=True)
+                # The neutral wording may be longer than the question, by just too much; or the upstream may give no
+                # more alternatives to a token than the client asked for.
+                brief = await self._room(endpoint, request, upstream) < 1
+                request = await self._rewritten(judged, upstream, counting, brief=brief, spare=0)
                 request = await self._bounded(endpoint, request, tokenized, upstream)
                 changed = Call(self._pool, upstream, endpoint.path, write(request))
                 response = await changed.response()
@@ -146,7 +147,13 @@ class Execution:
                 changed.close()
 
     async def _rewritten(
-        self, judged: Judged, upstream: Upstream, counting: asyncio.Task[Tokenized], *, brief: bool = False
+        self,
+        judged: Judged,
+        upstream: Upstream,
+        counting: asyncio.Task[Tokenized],
+        *,
+        brief: bool = False,
+        spare: int = _SPARE,
     ) -> Body:
         """The request that goes upstream in place of the client's, whose tokens are being counted."""
         began = clock()
@@ -164,7 +171,7 @@ class Execution:
             # Beside the model's own figures for its alternatives a penalty would show.
             soft = associated if endpoint.alternatives(body) is None else ()
             request = interventions.restrict(request, phrases, soft)
-        request, _ = endpoint.with_spare(request, _SPARE)
+        request, _ = endpoint.with_spare(request, spare)
         if endpoint.max_output(body) is None:
             request = await self._bounded(endpoint, request, await counting, upstream)
         self._telemetry.stage("intervene", clock() - began)

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 
 async def relay(exchange: Exchange, response: aiohttp.ClientResponse) -> None:
-    """Send an answer as it is: status, content type, and every byte as it comes.
+    """Send an answer as it is: status, content type, when to try again, and every byte as it comes.
 
     Raises:
         UpstreamError: the upstream broke off. If the exchange has started, all that came is out.
     """
     headers = [(b"content-type", response.headers.get("content-type", "application/json").encode("latin-1"))]
+    if response.status >= 400 and (wait := response.headers.get("retry-after")):
+        headers.append((b"retry-after", wait.encode("latin-1")))
     length = response.headers.get("content-length")
     try:
         if length is not None:

@@ -136,7 +136,7 @@ class Script:
                         shown = {"delta": {"tool_calls": [_call(token)]}}
                     else:
                         shown = {"delta": {"content": token}}
-                    logprobs = _logprobs([token], body, chat=chat)
+                    logprobs = _logprobs([token], body, chat=chat, before="".join(tokens[:place]))
                     chunks.append(
                         head | {"choices": [{"index": index, **shown, "logprobs": logprobs, "finish_reason": None}]}
                     )
@@ -153,7 +153,7 @@ def _call(arguments: str) -> dict[str, Any]:
     return {"index": 0, "id": "call-1", "type": "function", "function": {"name": "note", "arguments": arguments}}
 
 
-def _logprobs(tokens: list[str], body: dict[str, Any], *, chat: bool) -> dict[str, Any] | None:
+def _logprobs(tokens: list[str], body: dict[str, Any], *, chat: bool, before: str = "") -> dict[str, Any] | None:
     wanted = body.get("top_logprobs") if chat else body.get("logprobs")
     if not body.get("logprobs"):
         return None
@@ -173,7 +173,7 @@ def _logprobs(tokens: list[str], body: dict[str, Any], *, chat: bool) -> dict[st
             ]
         }
     return {
-        "text_offset": list(range(len(tokens))),
+        "text_offset": [len(before + "".join(tokens[:place])) for place in range(len(tokens))],
         "token_logprobs": [-0.5] * len(tokens),
         "tokens": tokens,
         "top_logprobs": [

@@ -43,6 +43,8 @@ class Reply:
     body: bytes = b""
     chunks: list[bytes] | None = None
     content_type: str = "application/json"
+    headers: tuple[str, ...] = ()
+    """More of them, each a line."""
 
 
 Handler = Callable[[Received], "Reply | None"]
@@ -289,7 +291,13 @@ class _Connection(asyncio.Protocol):
 
     def _head(self, reply: Reply) -> bytes:
         framing = f"content-length: {len(reply.body)}" if reply.chunks is None else "transfer-encoding: chunked"
-        lines = [f"HTTP/1.1 {reply.status} X", "server: fake", f"content-type: {reply.content_type}", framing]
+        lines = [
+            f"HTTP/1.1 {reply.status} X",
+            "server: fake",
+            f"content-type: {reply.content_type}",
+            framing,
+            *reply.headers,
+        ]
         return "\r\n".join([*lines, "", ""]).encode()
 
     def _write_all(self, reply: Reply, *, record: bool) -> None:

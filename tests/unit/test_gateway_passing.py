@@ -166,9 +166,12 @@ async def test_no_header_of_the_client_reaches_the_upstream(gate: Wired, upstrea
 
 async def test_an_error_of_the_upstream_passes(gate: Wired, upstream: FakeUpstream) -> None:
     body = b'{"error": {"message": "no",  "code": 418}}'
-    upstream.handler = lambda request: Reply(418, body) if request.path.startswith("/v1/chat") else None
+    busy = Reply(418, body, headers=("retry-after: 7", "x-worker: 3"))
+    upstream.handler = lambda request: busy if request.path.startswith("/v1/chat") else None
     response = await gate.chat()
     assert response.status == 418
+    assert response.headers["retry-after"] == "7"
+    assert "x-worker" not in response.headers
     assert await response.read() == body
     assert gate.decisions[-1].outcome == "upstream_error"
 

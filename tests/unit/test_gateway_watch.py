@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from guards.detect.allowance import CLIENT
+from guards.errors import CannotDecide
 from guards.phrases.phrase import PhraseClass
 from guards.scope import Action, Context, Items, Mode, Statement
 from tests.fakes.clients import (
     alternatives,
+    answers,
     asked,
     begun,
     called,
@@ -30,7 +32,7 @@ from tests.fakes.clients import (
 from tests.fakes.gateway import BACKGROUND, Wired, settled, wired
 from tests.fakes.scopes import scope
 from tests.fakes.script import Script
-from tests.fakes.upstream import FakeUpstream
+from tests.fakes.upstream import FakeUpstream, Received, Reply
 from tests.fakes.wire import CHAT, COMPLETIONS, GENERATING, MESSAGES, RESPONSES, as_asked
 
 if TYPE_CHECKING:
@@ -329,6 +331,40 @@ async def test_alternatives_to_tokens_do_not_show_a_name(
     assert set(alternatives(path, raw)) == {3}
 
 
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS, RESPONSES])
+async def test_an_upstream_that_gives_no_more_alternatives_than_were_asked_for(
+    gate: Wired, upstream: FakeUpstream, path: str
+) -> None:
+    """Started with a lower limit than usual, it refuses what is asked for besides; the client is to notice nothing."""
+    await gate.watchlist.apply(NAMES)
+    gate.detector.found = {"fr_1": {0: ""}}
+    gate.detector.action = Action.RESTRICT
+    script = Script("x", ["It was somebody else."])
+
+    def limited(request: Received) -> Reply | None:
+        wanted = [request.body.get(name) or 0 for name in ("top_logprobs", "logprobs")] if request.raw else [0]
+        return Reply(400, b'{"error":{"message":"too many"}}') if max(wanted) > 5 else script(request)
+
+    upstream.handler = limited
+    response = await gate.post(path, asked(path, "Who?", **scored(path, 5)))
+    raw = await response.read()
+    assert response.status == 200
+    assert b"Rowling" not in raw
+    assert set(alternatives(path, raw)) <= {4, 5}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_places_in_the_text_count_on_after_a_rollback(gate: Wired, upstream: FakeUpstream, stream: bool) -> None:
+    await gate.watchlist.apply(FACTS)
+    upstream.handler = Script(STORY, [" it rained."])
+    raw = await (await gate.post(COMPLETIONS, asked(COMPLETIONS, stream=stream, **scored(COMPLETIONS, 2)))).read()
+    choices = [choice["logprobs"] or {} for each in answers(COMPLETIONS, raw) for choice in each["choices"]]
+    places = [place for choice in choices for place in choice.get("text_offset", ())]
+    tokens = [token for choice in choices for token in choice.get("tokens", ())]
+    assert tokens
+    assert places == [len("".join(tokens[:place])) for place in range(len(tokens))]
+
+
 async def test_a_pause_and_shadow_change_nothing(gate: Wired, upstream: FakeUpstream) -> None:
     upstream.handler = Script(STORY)
     await gate.watchlist.apply(scope((FACT, PhraseClass.FACT), mode=Mode.SHADOW))
@@ -388,6 +424,35 @@ async def test_a_sentence_that_says_it_in_other_words_does_not_leave(
     assert told(path, raw) == ("All is well. Nobody knows." if near else said)
     assert reason(path, raw) == "stop"
     assert "Some say it was he" not in raw.decode() or not near
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", GENERATING)
+async def test_a_sentence_that_cannot_be_judged_does_not_leave(
+    gate: Wired, upstream: FakeUpstream, path: str, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await gate.meaning.apply(STATED)
+    await gate.watchlist.apply(STATED)
+    gate.detector.actions = {"fr_1": Action.RESTRICT}
+    gate.detector.found = {"fr_1": {0: ""}}
+    upstream.handler = Script("All is well. Nobody knows. Be calm.")
+    encode = gate.meaning.encode
+
+    async def overloaded(texts: Sequence[str]) -> NDArray[np.float32]:
+        if any("Nobody" in text for text in texts):
+            raise CannotDecide("busy")
+        return await encode(texts)
+
+    monkeypatch.setattr(gate.meaning, "encode", overloaded)
+    response = await gate.post(path, asked(path, "Who?", stream=stream))
+    raw = await response.read()
+    assert response.status == (200 if stream else 503)
+    assert b"Nobody" not in raw
+    if stream:
+        # Of sentences that came together none has been judged.
+        assert told(path, raw) in {"", "All is well."}
+        assert reason(path, raw) == "stop"
+        assert events(path, raw)
 
 
 @pytest.mark.parametrize("stream", [False, True])
