@@ -12,6 +12,6 @@ class Capabilities:
     corrupt: bool
     restrict: bool
     known: bool = True
-    """False while no upstream is healthy, or one has not been tried since it was last seen to start."""
+    """False while no upstream is healthy, or one could not be tried lately or since it was last seen to start."""
     reasons: dict[str, str] = field(default_factory=dict)
     """For each action that cannot be enforced, why not, in a sentence fit for an admin."""

@@ -151,10 +151,13 @@ class Pool:
 
     def proven(self, upstream: Upstream) -> bool:
         """Whether corruption through this upstream is proven, and lately enough."""
-        return self._lately(upstream) and upstream.proof is not None and upstream.proof.holds
+        proof = self._standing(upstream)
+        return proof is not None and proof.holds
 
-    def _lately(self, upstream: Upstream) -> bool:
-        return upstream.healthy and time.monotonic() - upstream.proof_at < 2 * self._proof_interval
+    def _standing(self, upstream: Upstream) -> Proof | None:
+        """The last proof, while it counts."""
+        lately = time.monotonic() - upstream.proof_at < 2 * self._proof_interval
+        return upstream.proof if upstream.healthy and lately else None
 
     def corruptible(self, model: str) -> bool:
         """Whether corruption is proven through some healthy upstream that serves ``model``."""
@@ -166,7 +169,8 @@ class Pool:
 
     def restricts(self, upstream: Upstream) -> bool:
         """Whether restriction through this upstream is proven, and lately enough."""
-        return self._lately(upstream) and upstream.proof is not None and upstream.proof.restricts
+        proof = self._standing(upstream)
+        return proof is not None and proof.restricts
 
     def capabilities(self) -> Capabilities:
         """What can be enforced through every healthy upstream: a request may meet any of them."""
@@ -176,7 +180,7 @@ class Pool:
         }
         reasons = {action: reason for action, reason in lacking.items() if reason is not None}
         healthy = [upstream for upstream in self.upstreams if upstream.healthy]
-        known = self._prove is None or (bool(healthy) and all(upstream.proof is not None for upstream in healthy))
+        known = self._prove is None or (bool(healthy) and all(map(self._standing, healthy)))
         return Capabilities("corrupt" not in reasons, "restrict" not in reasons, known, reasons)
 
     def _lacking(self, able: Callable[[Upstream], bool], reason: Callable[[Proof], str]) -> str | None:
@@ -186,7 +190,8 @@ class Pool:
             return "no upstream is healthy"
         for upstream in self.upstreams:
             if upstream.healthy and not able(upstream):
-                return f"{upstream.url}: {reason(upstream.proof) if upstream.proof else 'it has not been proven yet'}"
+                proof = self._standing(upstream)
+                return f"{upstream.url}: {reason(proof) if proof else 'it has not been proven lately'}"
         return None
 
     def failed(self, upstream: Upstream) -> None:
@@ -211,11 +216,20 @@ class Pool:
         await self.prove(upstream)
 
     async def prove(self, upstream: Upstream, *, now: bool = False) -> None:
-        """Prove the plug-in through an upstream, if that is due or ``now`` is set."""
+        """Prove the plug-in through an upstream, if that is due or ``now`` is set.
+
+        Where the upstream gives no answer to judge by, what was proven before stands as long as it counts, and the
+        next probe tries again: an upstream under load has not lost its plug-in.
+        """
         due = time.monotonic() - upstream.proof_at >= self._proof_interval
         if self._prove is None or not upstream.healthy or not (due or now):
             return
-        proof = await self._prove(upstream)
+        try:
+            proof = await self._prove(upstream)
+        except UpstreamError as error:
+            log.warning("the plug-in through %s could not be tested: %s", upstream.url, error)
+            self._report(upstream)
+            return
         before = upstream.proof
         upstream.proof, upstream.proof_at = proof, time.monotonic()
         for what, holds, held, reason in (

@@ -15,7 +15,7 @@ from guards.act.restriction import restriction_xargs
 from guards.engine.vocabulary import form_of
 from guards.engine.wire import CorruptionArgs
 from guards.phrases.phrase import Phrase, PhraseClass
-from server.upstream.client import UpstreamError, UpstreamRefused
+from server.upstream.client import UpstreamRefused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -50,7 +50,7 @@ class Proof:
 
 
 class Prover:
-    """Proves one upstream at a time.
+    """Proves one upstream at a time. Calling it raises UpstreamError where the upstream gives no answer to judge by.
 
     Corruption: of the same prompt clean, clean again and corrupted, the first token's log-probability must agree
     between the clean runs and differ in the corrupted one. Restriction: what the model says of its own accord is
@@ -86,8 +86,6 @@ class Prover:
                 failure = await prove(upstream, model)
             except UpstreamRefused as refusal:
                 return False, f"it refuses the plug-in's arguments (status {refusal.status})"
-            except UpstreamError as error:
-                return False, f"it did not answer the test ({error})"
             except (KeyError, IndexError, TypeError, ValueError):
                 return False, "it answered the test in an unknown form"
             if failure is not None:

@@ -218,3 +218,42 @@ async def test_what_an_upstream_can_do_is_not_known_until_it_was_tried(client: U
         pool.failed(pool.upstreams[0])
         assert not pool.capabilities().known
         await pool.close()
+
+
+async def test_a_proof_that_could_not_be_carried_out_leaves_the_former_one(client: UpstreamClient) -> None:
+    answers: list[Proof | None] = [Proof(True, "", True, ""), None, None, Proof(False, "broken", True, "")]
+
+    async def prove(upstream: Upstream) -> Proof:
+        if (proof := answers.pop(0)) is None:
+            raise UpstreamError("TimeoutError")
+        return proof
+
+    async with FakeUpstream() as fake:
+        pool = Pool([fake.url], client, Telemetry(), probe_interval=60, proof_interval=100, prove=prove)
+        await pool.start()
+        (upstream,) = pool.upstreams
+        upstream.proof_at -= 101
+        await pool.probe(upstream)
+        assert (pool.proven(upstream), pool.restricts(upstream)) == (True, True)
+        assert pool.capabilities() == Capabilities(True, True)
+        upstream.proof_at -= 100
+        await pool.probe(upstream)
+        assert (pool.proven(upstream), pool.restricts(upstream)) == (False, False)
+        assert not pool.capabilities().known
+        assert pool.capabilities().reasons["corrupt"].endswith("it has not been proven lately")
+        await pool.probe(upstream)
+        assert answers == []
+        assert pool.capabilities() == Capabilities(False, True, True, {"corrupt": f"{fake.url}: broken"})
+        await pool.close()
+
+
+async def test_what_could_never_be_tried_is_not_known(client: UpstreamClient) -> None:
+    async def prove(upstream: Upstream) -> Proof:
+        raise UpstreamError("TimeoutError")
+
+    async with FakeUpstream() as fake:
+        pool = Pool([fake.url], client, Telemetry(), probe_interval=60, proof_interval=100, prove=prove)
+        await pool.start()
+        assert pool.healthy
+        assert not pool.capabilities().known
+        await pool.close()
