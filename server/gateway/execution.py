@@ -109,7 +109,7 @@ class Execution:
         changed: Call | None = None
         try:
             request = await self._rewritten(judged, upstream, counting)
-            changed = Call(self._pool, upstream, endpoint.path, write(request))
+            changed = self._replacement(judged, request, upstream)
             tokenized = await counting
             # Shortened, a prompt might be admitted that is too long; the client must hear that it is.
             if not tokenized.fits(endpoint.max_output(body)) and await self._pass_error(judged, upstream):
@@ -118,7 +118,7 @@ class Execution:
                 # As much as vLLM would have left of it beside the client's own prompt.
                 changed.close()
                 request = await self._bounded(endpoint, request, tokenized, upstream)
-                changed = Call(self._pool, upstream, endpoint.path, write(request))
+                changed = self._replacement(judged, request, upstream)
             response = await changed.response()
             if response.status >= 400:
                 if await self._pass_error(judged, upstream):
@@ -129,7 +129,7 @@ class Execution:
                 brief = await self._room(endpoint, request, upstream) < 1
                 request = await self._rewritten(judged, upstream, counting, brief=brief, spare=0)
                 request = await self._bounded(endpoint, request, tokenized, upstream)
-                changed = Call(self._pool, upstream, endpoint.path, write(request))
+                changed = self._replacement(judged, request, upstream)
                 response = await changed.response()
                 if response.status >= 400:
                     raise UpstreamError(f"it refuses the changed request (status {response.status})")
@@ -145,6 +145,11 @@ class Execution:
             counting.cancel()
             if changed is not None:
                 changed.close()
+
+    def _replacement(self, judged: Judged, request: Body, upstream: Upstream) -> Call:
+        """What goes upstream in place of the client's request; the time until now is not the upstream's."""
+        judged.progress.held = clock() - judged.progress.sent
+        return Call(self._pool, upstream, judged.endpoint.path, write(request))
 
     async def _rewritten(
         self,

@@ -43,7 +43,7 @@ class Progress:
     ready: bool = False
     """Whether an answer of the upstream's went to the client."""
     held: float = 0.0
-    """How long the answer waited for the verdict."""
+    """How long the answer waited for the verdict; or until the request was sent that took the client's place."""
     ended: float = 0.0
     """When the upstream's answer was complete."""
 

@@ -73,10 +73,13 @@ async def test_a_flagged_request_is_aborted_and_nothing_of_its_answer_goes_out(
     gate.detector.gate = asyncio.Event()
     asking = asyncio.create_task(gate.chat(ASKED, max_tokens=5))
     await until(lambda: upstream.generated())
+    await settled()
     gate.detector.gate.set()
     response = await asking
     assert response.status == 200
     assert b"secret" not in await response.read()
+    timings = gate.decisions[-1].timings_ms
+    assert timings["total"] >= timings["detect"] > timings["upstream"] > 0.0
 
 
 async def test_the_abort_reaches_an_upstream_that_still_works(gate: Wired, upstream: FakeUpstream) -> None:
