@@ -37,8 +37,10 @@ _ALLOWED: Final = sampling.ALLOWED | {
     "logprobs": f.BOOLEAN,
     "max_completion_tokens": f.INTEGER,
     "modalities": f.STRINGS,
+    "moderation": f.OBJECT,
     "parallel_tool_calls": f.BOOLEAN,
     "prediction": f.OBJECT,
+    "prompt_cache_options": f.OBJECT,
     "reasoning_effort": f.STRING,
     "tool_choice": f.STRING_OR_OBJECT,
     "tools": f.OBJECTS,
@@ -100,7 +102,7 @@ class ChatCompletions(Endpoint):
         self._message_rules = FieldRules(_MESSAGE, {"prompt_embeds": f.OPAQUE}, extra=extra, prefix="messages.")
         self._parts = Parts(
             _TEXT_PARTS,
-            {"thinking": {"closed": f.BOOLEAN}},
+            {"text": {"prompt_cache_breakpoint": f.OBJECT}, "thinking": {"closed": f.BOOLEAN}},
             extra=extra,
             prefix="messages.content.",
             limit=limits.max_messages,
@@ -156,8 +158,8 @@ class ChatCompletions(Endpoint):
                 # vLLM takes any, and a template may print it: it could ask what the content does not.
                 segments.append(Segment(("messages", index, "role"), message["role"], Role.ASKS))
             segments.append(Segment(("messages", index, "name"), message.get("name") or "", context_role))
-        segments += read_tools(body.get("tools"), ("tools",))
-        segments += read_tools(body.get("functions"), ("functions",))
+        segments += read_tools(body.get("tools"), ("tools",), context_role)
+        segments += read_tools(body.get("functions"), ("functions",), context_role)
         for index, document in enumerate(body.get("documents") or ()):
             segments += [Segment(("documents", index, key), text, context_role) for key, text in document.items()]
         segments += read_template_kwargs(body)
@@ -174,7 +176,7 @@ class ChatCompletions(Endpoint):
                     if isinstance(text := function.get(name), str):
                         at = (*path, "tool_calls", index, "function", name)
                         segments.append(Segment(at, text, role))
-        return segments + read_tools(message.get("tools"), (*path, "tools"))
+        return segments + read_tools(message.get("tools"), (*path, "tools"), role)
 
     def prompts(self, body: Body) -> list[Body | list[int]]:
         request: Body = {name: body[name] for name in _TOKENIZED if body.get(name) is not None}

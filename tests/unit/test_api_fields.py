@@ -3,8 +3,14 @@ from __future__ import annotations
 from math import inf, nan
 
 import pytest
+from openai.types import completion_create_params
+from openai.types.chat import chat_completion_content_part_text_param
+from openai.types.chat import completion_create_params as chat_create_params
 
 from server.api import fields as f
+from server.api.chat import ChatCompletions
+from server.api.completions import Completions
+from server.api.endpoint import Limits
 from server.api.fields import FieldRules
 from server.errors import BadRequest
 
@@ -67,3 +73,21 @@ def test_extra_fields_may_stand_in_messages() -> None:
     rules = FieldRules({"role": f.STRING}, {}, extra=extra, prefix="messages.")
     assert set(rules.allowed) == {"role", "cache_hint"}
     assert FieldRules({}, {}, extra=extra).allowed.keys() == {"top"}
+
+
+CHAT, COMPLETIONS = ChatCompletions(Limits()), Completions(Limits())
+
+
+@pytest.mark.parametrize(
+    ("rules", "documented"),
+    [
+        (CHAT.rules, chat_create_params.CompletionCreateParamsStreaming),
+        (
+            CHAT.nested["messages.content"]["text"],
+            chat_completion_content_part_text_param.ChatCompletionContentPartTextParam,
+        ),
+        (COMPLETIONS.rules, completion_create_params.CompletionCreateParamsStreaming),
+    ],
+)
+def test_every_field_that_openais_client_documents_is_known(rules: FieldRules, documented: type) -> None:
+    assert documented.__annotations__.keys() - {*rules.allowed, *rules.refused} == set()
