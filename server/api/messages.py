@@ -156,7 +156,7 @@ class Messages(Endpoint):
                     # What a tool gave is no question of the user who hands it on.
                     supplied = context_role if message["role"] == "user" else role
                     segments += self._read_block(block, (*path, number), supplied)
-        segments += read_tools(body.get("tools"), ("tools",))
+        segments += read_tools(body.get("tools"), ("tools",), context_role)
         segments += read_template_kwargs(body)
         return [segment for segment in segments if segment.text]
 
@@ -171,7 +171,7 @@ class Messages(Endpoint):
                 for name in ("name", "tool_name"):
                     segments.append(Segment((*path, "content", index, name), item.get(name) or "", role))
             return segments
-        return read_tools([block["tool"]], (*path, "tool")) if kind == "tool_addition" else []
+        return read_tools([block["tool"]], (*path, "tool"), role) if kind == "tool_addition" else []
 
     def prompts(self, body: Body) -> list[Body | list[int]]:
         return [as_chat(body)]

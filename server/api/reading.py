@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # Names under which a template is given the conversation itself, or is replaced.
 _TEMPLATE_NAMES: Final = ("chat_template", "conversation", "documents", "messages", "tokenize", "tools")
 
+# What of a tool's definition is said in words; the rest is form.
+_WORDED: Final = ("$comment", "default", "description", "name", "title")
+
 
 class Parts:
     """Lists of content parts: which kinds there are, their fields, and the field that holds a kind's text.
@@ -115,26 +118,26 @@ def speaks(texts: Iterable[tuple[Path, str]]) -> bool:
     return any(character.isalnum() for _, text in texts for character in text)
 
 
-def read_tools(tools: Sequence[object] | None, path: Path) -> list[Segment]:
-    """The names and descriptions in tool definitions, of any API."""
+def read_tools(tools: Sequence[object] | None, path: Path, role: Role) -> list[Segment]:
+    """What tool definitions, of any API, say in words. Their names are no question, whatever ``role`` the rest has."""
     return [
-        Segment((*path, index, *at), text, Role.SUPPLIES)
+        Segment((*path, index, *at), text, Role.SUPPLIES if at[-1] == "name" else role)
         for index, tool in enumerate(tools or ())
-        for at, text in _descriptions(tool, ())
+        for at, text in _worded(tool, ())
     ]
 
 
-def _descriptions(value: object, path: Path) -> Iterator[tuple[Path, str]]:
+def _worded(value: object, path: Path) -> Iterator[tuple[Path, str]]:
     if isinstance(value, dict):
         for key, item in value.items():
             if isinstance(item, str):
-                if key in ("description", "name"):
+                if key in _WORDED:
                     yield (*path, key), item
             else:
-                yield from _descriptions(item, (*path, key))
+                yield from _worded(item, (*path, key))
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _descriptions(item, (*path, index))
+            yield from _worded(item, (*path, index))
 
 
 def check_template_kwargs(body: Body) -> None:

@@ -116,7 +116,7 @@ class Responses(Endpoint):
             for index, item in enumerate(items):
                 role = Role.ASKS if _is_users(item) or index >= begun else context_role
                 segments += self._read_item(item, ("input", index), role)
-        segments += read_tools(body.get("tools"), ("tools",))
+        segments += read_tools(body.get("tools"), ("tools",), context_role)
         segments += read_template_kwargs(body)
         return [segment for segment in segments if segment.text]
 

@@ -215,6 +215,9 @@ def test_without_a_user_every_message_asks(messages: list[dict[str, Any]]) -> No
 
 def test_documents_ask_where_nobody_does() -> None:
     assert asked({"messages": [user("")], "documents": [{"text": TOLD}]}) == [TOLD]
+    described = {"type": "function", "function": {"name": "f", "parameters": {"a": {"enum": [""], "title": TOLD}}}}
+    assert asked({"messages": [user("")], "tools": [described]}) == [TOLD]
+    assert asked({"messages": [user("x")], "tools": [described]}) == ["x"]
 
 
 def test_all_of_a_begun_answer_asks_but_its_name() -> None:
