@@ -176,8 +176,7 @@ class Detector:
             for request_id in self._scopes.decreed(reading.passage.words):
                 brought_up[request_id][place] = ()
             for request_id, rows in reading.reached.items():
-                if request_id in self._scopes:
-                    brought_up[request_id][place] = rows
+                brought_up[request_id][place] = rows
         return {request_id: {} for request_id in spoken} | brought_up
 
     @staticmethod

@@ -40,6 +40,8 @@ _BYTES_A_TEXT = 300
 _BYTES_A_CHARACTER = 80
 # Comparisons of vectors that take about a millisecond: a longer search is not made on the event loop.
 _QUICK_SEARCH = 10_000
+# Searches, when scopes change meanwhile; during the last of them nothing else can happen.
+_TRIES = 3
 # Characters from which on looking for encodings takes milliseconds, and another thread.
 _LONG = 4_000
 
@@ -88,16 +90,14 @@ class Reader:
             passages = await self._queue.read([text.text for text in texts])
         else:
             passages = await self._prefilter.read([text.text for text in texts], timings)
-        changes = self._scopes.changes
         matches = [self._named(passage) for passage in passages]
         # Who hides a name does not merely mention it.
         plain = [found if text.decoding is None else [] for text, found in zip(texts, matches, strict=True)]
         mentioned = await self._mentions.read([text.text for text in texts], plain)
         encoded = time.perf_counter()
-        reached = await self._search(passages, matches, changes)
+        reached = await self._search(passages)
         searched = time.perf_counter()
-        if changes != self._scopes.changes:  # names must be those of the scopes of now, as the scorers are
-            matches = [self._named(passage) for passage in passages]
+        matches = [self._named(passage) for passage in passages]  # of the scopes of now, as the scorers are
         readings = [
             Reading(text, passage, found, near, names)
             for text, passage, found, near, names in zip(texts, passages, matches, reached, mentioned, strict=True)
@@ -118,32 +118,36 @@ class Reader:
             if match.request_id in request_ids and (span := text.span(match.start, match.end))
         }
 
-    async def _search(
-        self, passages: Sequence[Passage], matches: Sequence[Sequence[Match]], changes: int
-    ) -> list[_Reached]:
-        """By passage, the requests that it may be about, with the windows that come near them.
+    async def _search(self, passages: Sequence[Passage]) -> list[_Reached]:
+        """By passage, the requests of now that it may be about, with the windows that come near them.
 
-        ``matches`` are the names in each, as of ``changes``.
+        Who changes a scope during a search may move its vectors to where that does not look: then all is searched anew.
         """
-        self._recall()
-        named = {id(passage): by_request(of_passage) for passage, of_passage in zip(passages, matches, strict=True)}
-        reached = {id(passage): self._reached.get(id(passage)) for passage in passages}
-        unseen = [passage for passage in passages if reached[id(passage)] is None]
-        for passage, near in zip(unseen, await self._nearest(unseen), strict=True):
-            entry = passage, self._reach(passage, near, named[id(passage)])
+        for left in reversed(range(_TRIES)):
+            self._recall()
+            changes = self._scopes.changes
+            reached = {id(passage): self._reached.get(id(passage)) for passage in passages}
+            unseen = [passage for passage in passages if reached[id(passage)] is None]
+            nearest = await self._nearest(unseen, at_once=not left)
+            if changes == self._scopes.changes:
+                break
+        for passage, near in zip(unseen, nearest, strict=True):
+            entry = passage, self._reach(passage, near, by_request(self._named(passage)))
             reached[id(passage)] = entry
-            if changes == self._scopes.changes == self._recalled_at:
-                self._reached.put(id(passage), entry, len(passage.windows) + 1)
+            self._reached.put(id(passage), entry, len(passage.windows) + 1)
         return [found[1] if (found := reached[id(passage)]) else {} for passage in passages]
 
-    async def _nearest(self, passages: Sequence[Passage]) -> list[list[dict[str, float]]]:
-        """By passage and window, the nearest requests with the cosine of each one's nearest item."""
+    async def _nearest(self, passages: Sequence[Passage], *, at_once: bool) -> list[list[dict[str, float]]]:
+        """By passage and window, the nearest requests with the cosine of each one's nearest item.
+
+        A long search leaves the event loop to others, unless it has to be made ``at_once``.
+        """
         vectors = [passage.vectors for passage in passages if len(passage.windows)]
         index = self._scopes.vectors
         found: list[dict[str, float]] = []
         if vectors:
             rows = np.concatenate(vectors)
-            if len(rows) * index.effort <= _QUICK_SEARCH:
+            if at_once or len(rows) * index.effort <= _QUICK_SEARCH:
                 found = index.search(rows, _NEAREST_SCOPES)
             else:
                 found = await asyncio.to_thread(index.search, rows, _NEAREST_SCOPES)
@@ -157,13 +161,13 @@ class Reader:
         sieve = self._scopes.sieve
         for row, found in enumerate(near):
             vector, text = passage.vectors[row], passage.texts[row]
-            glance = sieve.glance(vector, text)
+            glance = None
             for request_id, similarity in found.items():
-                if request_id not in self._scopes:
-                    continue  # withdrawn while its vectors were searched
                 matches = named.get(request_id, ())
-                if not matches and not sieve.may_reach(request_id, glance, similarity):
-                    continue
+                if not matches:
+                    glance = glance or sieve.glance(vector, text)
+                    if not sieve.may_reach(request_id, glance, similarity):
+                        continue
                 scorer = self._scopes.scorer(request_id)
                 if scorer.may_reach(similarity, vector, text, scorer.name_strength(matches)):
                     reached.setdefault(request_id, []).append(row)

@@ -12,6 +12,7 @@ import pytest
 from guards.detect.batching import EncoderQueue
 from guards.detect.detector import Detector
 from guards.detect.index import VectorIndex
+from guards.detect.sieve import Sieve
 from guards.errors import CannotDecide
 from guards.plan import Band, Detection, Role, Segment, Span
 from guards.scope import Correction, Example, Kind, Scope, Source
@@ -20,6 +21,8 @@ from tests.fakes.encoder import WordEncoder, calibration, compiled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from guards.detect.evidence import WindowText
 
 SOURCE = Source(
     subject="Zelda Quillwort",
@@ -287,6 +290,56 @@ async def test_a_long_search_leaves_the_loop_and_a_scope_withdrawn_meanwhile_is_
     detector.remove("r1")
     go_on.set()
     assert [found.request_id for found in await task] == ["r2"]
+
+
+async def test_a_scope_changed_during_a_long_search_is_not_missed(
+    queue: EncoderQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = Detector(queue, calibration())
+    near, far = "which botanist found the moss of uppsala, the glowing moss?", "How do bicycles work?"
+    detector.apply(await _scope(queue))
+    assert [found.version for found in await detector.detect(_asks(near))] == [1]
+    version = 1
+    search, loop = VectorIndex.search, asyncio.get_running_loop()
+    changed = await _scope(queue, replace(SOURCE, examples=(*SOURCE.examples, Example(far, "They roll."))))
+
+    async def change() -> None:
+        nonlocal version
+        if version < changes:
+            version += 1
+            detector.apply(replace(changed, version=version))
+
+    def changing(index: VectorIndex, rows: Any, *arguments: Any) -> Any:
+        if threading.current_thread() is threading.main_thread():
+            return search(index, rows, *arguments)
+        levels = index._levels
+        asyncio.run_coroutine_threadsafe(change(), loop).result(10)
+        # What is searched is what was there before.
+        snapshot = VectorIndex(index._dimension)
+        snapshot._levels = levels
+        return search(snapshot, rows, *arguments)
+
+    monkeypatch.setattr(VectorIndex, "effort", 1_000_000)
+    monkeypatch.setattr(VectorIndex, "search", changing)
+    for changes in (2, 3, 100):
+        version = 1
+        detector.apply(await _scope(queue))
+        (found,) = await detector.detect(_asks(near, f"{far} {changes}", near))
+        assert (found.version, found.segments) == (min(changes, 3), (0, 1, 2))
+
+
+async def test_a_window_is_looked_at_for_all_scopes_only_where_one_near_it_is_not_named(
+    queue: EncoderQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = Detector(queue, calibration())
+    looked: list[WindowText] = []
+    glance = Sieve.glance
+    monkeypatch.setattr(Sieve, "glance", lambda sieve, vector, text: looked.append(text) or glance(sieve, vector, text))
+    detector.apply(await _scope(queue))
+    assert await _only(detector, "Did Zelda Quillwort play chess?") is not None
+    assert looked == []
+    await detector.detect(_asks("Did they play chess?"))
+    assert len(looked) == 1
 
 
 async def test_what_a_passage_comes_near_is_remembered_until_a_scope_changes(
