@@ -155,10 +155,6 @@ class ScopeScorer:
             return Band.HIGH
         return Band.LOW if probability >= self.scope.low.probability else Band.CLEAR
 
-    def is_rare(self, alias: str) -> bool:
-        """Whether a name alone reaches the high band: no more ordinary prompts contain it than may reach the band."""
-        return self._rates[alias] <= self.scope.high.alpha
-
     def _rate(self, match: Match) -> float:
         """The share of ordinary prompts that hold a name, or what is typed for it."""
         return min(1.0, self._rates[match.alias] + (match.misspelt or 0.0))

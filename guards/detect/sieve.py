@@ -7,7 +7,7 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from guards.detect.evidence import FEATURES, MOST_WORDED, WORDED, written_names
+from guards.detect.evidence import FEATURES, MOST_WORDED, SIGNS, WORDED, written_names
 from guards.detect.words import Words
 
 if TYPE_CHECKING:
@@ -48,12 +48,19 @@ class Glance:
 
 
 class Sieve:
-    """Bounds from above what scopes make of a window in which none of their names stands."""
+    """Bounds from above what scopes make of a window in which none of their names stands.
+
+    Raises:
+        ValueError: a weight has another sign than its feature, so that nothing is bounded.
+    """
 
     def __init__(self, calibration: Calibration) -> None:
         self._outliers = calibration.outliers
         self._intercept = calibration.fusion.intercept
         weights: list[float] = calibration.fusion.weights.tolist()
+        for feature, sign, weight in zip(FEATURES, SIGNS, weights, strict=True):
+            if weight * sign < 0.0:
+                raise ValueError(f"the calibration's weight of {feature!r} has the wrong sign")
         self._outlier = weights[_OUTLIER]
         self._similarity = weights[_SIMILARITY] + self._outlier * self._outliers.most_by_cosine
         part, known, _, self._agreement, _ = (

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -340,6 +342,47 @@ async def test_a_window_is_looked_at_for_all_scopes_only_where_one_near_it_is_no
     assert looked == []
     await detector.detect(_asks("Did they play chess?"))
     assert len(looked) == 1
+
+
+async def test_the_sieve_changes_no_detection(queue: EncoderQueue) -> None:
+    draw = random.Random(3)
+    names = [f"{one} {other}" for one in ("Zelda", "Otto", "Ilse", "Quorvane") for other in ("Quillwort", "Albtrees")]
+    places, years = ("Uppsala", "Ostley", "Berlin"), ("1871", "1956")
+    things = ("moss", "lamp", "bridge", "piano", "garden")
+
+    def question(name: str = "they") -> str:
+        thing, place, year = draw.choice(things), draw.choice(places), draw.choice(years)
+        return draw.choice(
+            (
+                f"Which {thing} did {name} find in {place}?",
+                f"Who built the {thing} of {place} in {year}?",
+                f"What is a {thing}?",
+                f"Was {name} ever in {place}?",
+            )
+        )
+
+    async def scope(number: int, version: int) -> Scope:
+        name = draw.choice(names)
+        examples = tuple(Example(question(name), question(name)) for _ in range(draw.randrange(3)))
+        return await _scope(queue, Source(name, Kind.PERSON, examples=examples), f"r{number}", version)
+
+    sieved, whole, bands = Detector(queue, calibration()), Detector(queue, calibration()), Counter[Band]()
+    for version in range(1, 40):
+        changed = await scope(draw.randrange(12), version)
+        sieved.apply(changed)
+        whole.apply(changed)
+        if version % 4 == 0:
+            sieved.remove(f"r{version % 12}")
+            whole.remove(f"r{version % 12}")
+        for _ in range(8):
+            asked = _asks(question(), question(draw.choice((*names, "Albtrees"))))
+            found = await sieved.detect(asked)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Sieve, "may_reach", lambda *_: True)
+                assert found == await whole.detect(asked)
+            bands.update(one.band for one in found if one.spans == ())
+    # Not only by name.
+    assert min(bands[Band.LOW], bands[Band.HIGH]) > 10
 
 
 async def test_what_a_passage_comes_near_is_remembered_until_a_scope_changes(

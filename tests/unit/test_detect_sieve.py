@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guards.detect.evidence import WindowText
+from guards.detect.evidence import FEATURES, SIGNS, WindowText
 from guards.detect.fusion import Fusion
 from guards.detect.scoring import ScopeScorer
 from guards.detect.sieve import Sieve
@@ -56,8 +57,7 @@ def _scope(aliases: list[str], texts: list[str], low: float) -> Scope:
 def test_what_passes_by_could_reach_no_band(
     weights: tuple[float, ...], aliases: list[str], texts: list[str], low: float, asked: str
 ) -> None:
-    signs = (1, 1, 1, 1, 1, -1, 1, -1, 1)
-    fusion = Fusion(np.array([sign * weight for sign, weight in zip(signs, weights, strict=True)], np.float32), -5.5)
+    fusion = Fusion(np.array([sign * weight for sign, weight in zip(SIGNS, weights, strict=True)], np.float32), -5.5)
     calibrated = replace(calibration(), fusion=fusion)
     scope = _scope(aliases, texts, low)
     sieve = Sieve(calibrated)
@@ -81,3 +81,11 @@ def test_what_shares_no_word_passes_by() -> None:
     assert not may_reach("what is the capital of france", 0.45)
     assert may_reach("what is the capital of france", 0.95)
     assert may_reach("who is albtrees", 0.45)
+
+
+@pytest.mark.parametrize("feature", range(len(FEATURES)))
+def test_weights_of_a_wrong_sign_are_refused(feature: int) -> None:
+    weights = calibration().fusion.weights.copy()
+    weights[feature] = -1.0 if SIGNS[feature] > 0 else 1.0
+    with pytest.raises(ValueError, match=f"weight of '{FEATURES[feature]}' has the wrong sign"):
+        Sieve(replace(calibration(), fusion=Fusion(weights, -5.5)))
