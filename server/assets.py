@@ -54,7 +54,8 @@ def model_directory(settings: Settings, progress: Callable[[str], None] | None =
     told what is being done.
 
     Raises:
-        AssetError: the directory holds no model, or the package of the default is not installed.
+        AssetError: the directory holds no model, the package of the default is not installed, or its conversion
+            cannot be written.
     """
     if settings.model != SMOLLM2.name:
         return _given_directory(settings.model, "UNREMEMBER_MODEL")
@@ -63,7 +64,7 @@ def model_directory(settings: Settings, progress: Callable[[str], None] | None =
     if _read_stamp(target) == stamp:
         return target
     source = _package_file(SMOLLM2.package, SMOLLM2.distribution, SMOLLM2.file)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    require_writable(target.parent)
     with _exclusive(target.parent / f".{SMOLLM2.name}.lock"):
         if _read_stamp(target) == stamp:
             return target
@@ -78,9 +79,30 @@ def model_directory(settings: Settings, progress: Callable[[str], None] | None =
             if target.exists():
                 target.rename(scratch / "old")
             (scratch / "new").rename(target)
+        except OSError as error:
+            raise AssetError(
+                f"The default model cannot be converted into {target.parent}: {error}. "
+                "Mend that, or set UNREMEMBER_CACHE_DIR."
+            ) from None
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     return target
+
+
+def require_writable(directory: Path) -> None:
+    """Make a directory of the cache, and find out before any work is done whether its result can be kept there.
+
+    Raises:
+        AssetError: it cannot.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise AssetError(
+            f"{directory} cannot be written: {error.strerror}. Mend its permissions, or set UNREMEMBER_CACHE_DIR."
+        ) from None
 
 
 def encoder_directory(settings: Settings) -> Path:

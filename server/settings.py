@@ -197,13 +197,19 @@ def load_settings(**overrides: Any) -> Settings:
         if variable.upper().startswith(PREFIX) and variable.upper() not in known | RESERVED:
             raise SettingsError(f"{variable} is not a setting. `unremember config` lists those there are.")
     path = os.environ.get(CONFIG_VARIABLE)
-    if path and not Path(path).is_file():
-        raise SettingsError(f"{CONFIG_VARIABLE} names {path}, which is not a file.")
     try:
+        if path and not Path(path).is_file():
+            raise SettingsError(f"{CONFIG_VARIABLE} names {path}, which is not a file.")
         return Settings(**overrides)
+    except SettingsError:
+        raise
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"
         raise SettingsError(f"{PREFIX}{name.upper()} (in TOML: {name}): {first['msg']}.") from None
     except ValueError as error:
         raise SettingsError(f"{path}: {error}.") from None
+    except OSError as error:
+        raise SettingsError(
+            f"{CONFIG_VARIABLE} names {path}, which cannot be read: {error.strerror}. Mend its permissions."
+        ) from None

@@ -13,7 +13,7 @@ import aiohttp
 from pydantic import SecretStr
 
 from server import keys
-from server.assets import encoder_directory, model_directory, served_model_name
+from server.assets import encoder_directory, model_directory, require_writable, served_model_name
 from server.cli import gateway, hints, terminal
 from server.cli.client import gateway_url
 from server.cli.errors import CliError
@@ -43,6 +43,7 @@ def up(settings: Settings) -> None:
         )
     gateway.check_ports(settings, engine=True)
     prepare_data_dir(settings)
+    prepare_cache_dir(settings)
     _quieten()
     with terminal.Step("Preparing the model") as step:
         model = model_directory(settings, step.detail)
@@ -65,6 +66,7 @@ def serve(settings: Settings) -> None:
         )
     gateway.check_ports(settings, engine=False)
     prepare_data_dir(settings)
+    prepare_cache_dir(settings)
     _quieten()
     encoder_directory(settings)
     gateway.configure_logging(settings, file=False)
@@ -86,6 +88,16 @@ def prepare_data_dir(settings: Settings) -> None:
         keys.load_or_create_key(settings.data_dir / "admin.key")
     if not settings.api_keys:
         keys.load_or_create_key(settings.data_dir / "api.key")
+
+
+def prepare_cache_dir(settings: Settings) -> None:
+    """Make the directory that a calibration is yet to be written to. Raises AssetError.
+
+    A cache that is complete may be read-only.
+    """
+    calibrations = settings.cache_dir / "calibrations"
+    if not calibrations.is_dir() or not any(calibrations.glob("*.npz")):
+        require_writable(calibrations)
 
 
 def _quieten() -> None:

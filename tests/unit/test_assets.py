@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ import pytest
 
 from server import assets
 from server.assets import AssetError, encoder_directory, model_directory, served_model_name
+from server.cli.up import prepare_cache_dir
 from server.loading import load_encoder
 
 if TYPE_CHECKING:
@@ -71,6 +73,39 @@ def test_a_failed_conversion_leaves_nothing(
     with pytest.raises(AssetError):
         model_directory(settings)
     assert {path.name for path in (settings.cache_dir / "models").iterdir()} == {".smollm2.lock"}
+
+
+def test_a_conversion_that_cannot_be_written_says_so(
+    settings: Settings, conversions: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: Path, target: Path, progress: Callable[[str], None]) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(assets, "_convert", full)
+    with pytest.raises(AssetError, match=r"No space left on device.*UNREMEMBER_CACHE_DIR"):
+        model_directory(settings)
+
+
+@pytest.mark.parametrize("prepare", [model_directory, prepare_cache_dir])
+def test_a_cache_that_cannot_be_written_is_said_before_any_work(
+    settings: Settings, conversions: list[Path], prepare: Callable[[Settings], object]
+) -> None:
+    settings.cache_dir.touch()
+    with pytest.raises(AssetError, match=r"cannot be written: Not a directory.*UNREMEMBER_CACHE_DIR"):
+        prepare(settings)
+    assert conversions == []
+
+
+def test_a_calibrated_cache_may_be_read_only(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(**_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    prepare_cache_dir(settings)
+    monkeypatch.setattr(assets.tempfile, "TemporaryFile", refused)
+    with pytest.raises(AssetError, match="Permission denied"):
+        prepare_cache_dir(settings)
+    (settings.cache_dir / "calibrations" / "one.npz").touch()
+    prepare_cache_dir(settings)
 
 
 def test_a_model_of_another_version_is_replaced(settings: Settings, conversions: list[Path]) -> None:

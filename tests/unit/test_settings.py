@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,18 @@ def test_a_wrong_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 def test_a_missing_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("UNREMEMBER_CONFIG", str(tmp_path / "none.toml"))
     with pytest.raises(SettingsError, match=r"none\.toml, which is not a file"):
+        load_settings()
+
+
+@pytest.mark.parametrize("method", ["is_file", "open"])
+def test_a_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, method: str) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    (tmp_path / "u.toml").write_text("port = 8080\n")
+    monkeypatch.setenv("UNREMEMBER_CONFIG", str(tmp_path / "u.toml"))
+    monkeypatch.setattr(Path, method, refused)
+    with pytest.raises(SettingsError, match=r"u\.toml, which cannot be read: Permission denied"):
         load_settings()
 
 
