@@ -18,6 +18,7 @@ from server.settings import CONFIG_VARIABLE, PREFIX, Settings
 
 MASK = "********"
 _CREDENTIALS = re.compile(r"(?<=://)([^/@:]*):[^@/]*@")
+_PARAMETERS = re.compile(r"([?&][^=&]*(?:key|pass|pwd|secret|token)[^=&]*=)[^&]*", re.IGNORECASE)
 
 
 def show(settings: Settings, *, as_json: bool) -> None:
@@ -58,5 +59,5 @@ def printable(value: Any) -> Any:
     if isinstance(value, tuple):
         return ", ".join(str(printable(part)) for part in value) or None
     if isinstance(value, (str, Path)):
-        return _CREDENTIALS.sub(rf"\1:{MASK}@", str(value))
+        return _PARAMETERS.sub(rf"\1{MASK}", _CREDENTIALS.sub(rf"\1:{MASK}@", str(value)))
     return value

@@ -87,15 +87,25 @@ def status(told: dict[str, Any]) -> Iterator[Finding]:
         remedy = "Give the gateway and its vLLM the same UNREMEMBER_ENGINE_KEY; until then answers are only watched."
         yield Finding("restriction, proven", Grade.WRONG, reason, remedy)
     profiles = told["corruption_profiles"]
-    if profiles:
-        models = ", ".join(f"{profile['model']}: {profile['kind']}, {profile['strength']:g}" for profile in profiles)
-        yield Finding("corruption", Grade.FINE, models)
-    else:
+    yield from map(_strength, profiles)
+    if not profiles:
         found = "the served model's corruption strength is not measured yet; works are declined meanwhile"
         yield Finding("corruption", Grade.NOTE, found, "It is measured by itself after the first start.")
     if told["decisions_dropped"]:
         found = f"{told['decisions_dropped']} decision records were dropped"
         yield Finding("decisions", Grade.NOTE, found, "The database is slower than the traffic.")
+
+
+def _strength(profile: dict[str, Any]) -> Finding:
+    """What the sweep found of a model, and how much it is worth."""
+    found, curve = f"{profile['model']}: {profile['kind']}, {profile['strength']:g}", profile["curve"]
+    declined = 'Have works declined instead: --action decline, or PATCH {"policy": {"high": ["decline"]}}.'
+    if curve["leaks"]:
+        return Finding("corruption", Grade.WRONG, f"{found}; it told what was corrupted at every strength", declined)
+    if curve["method"] == "difference":
+        remedy = f"Look at what it answers: unremember demo. {declined}"
+        return Finding("corruption", Grade.NOTE, f"{found}; it knows too little for its leakage to be measured", remedy)
+    return Finding("corruption", Grade.FINE, found)
 
 
 def _readiness(settings: Settings) -> httpx.Response | None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from server.settings import Settings
 
+PROFILE: dict[str, Any] = {"model": "smollm2", "kind": "gaussian", "strength": 4.0}
 HEALTHY: dict[str, Any] = {
     "ready": True,
     "paused": False,
@@ -29,7 +30,7 @@ HEALTHY: dict[str, Any] = {
     "requests": {"active": 2},
     "index_vectors": 10,
     "upstream": {"corrupt": True, "restrict": True, "reasons": {}},
-    "corruption_profiles": [{"model": "smollm2", "kind": "gaussian", "strength": 4.0}],
+    "corruption_profiles": [{**PROFILE, "curve": {"method": "leakage", "leaks": False}}],
     "decisions_dropped": 0,
 }
 
@@ -53,8 +54,14 @@ def test_effective_settings_say_where_they_come_from(
     assert "hunter" not in json.dumps(rows)
 
 
-def test_urls_without_a_password_are_shown_whole() -> None:
-    assert printable("http://10.0.0.7:8000") == "http://10.0.0.7:8000"
+@pytest.mark.parametrize("url", ["http://10.0.0.7:8000", "postgresql://me@db/u?sslmode=require&application_name=u"])
+def test_urls_without_a_password_are_shown_whole(url: str) -> None:
+    assert printable(url) == url
+
+
+def test_a_password_among_a_urls_parameters_is_masked() -> None:
+    url = "postgresql://me@db/u?sslmode=require&password=hunter2&sslPassword=hunter3&user=me"
+    assert printable(url) == f"postgresql://me@db/u?sslmode=require&password={MASK}&sslPassword={MASK}&user=me"
 
 
 def grades(findings: Any) -> dict[str, Grade]:
@@ -82,6 +89,16 @@ def test_a_healthy_gateway_has_nothing_wrong() -> None:
             Grade.WRONG,
         ),
         ({"corruption_profiles": []}, "corruption", Grade.NOTE),
+        (
+            {"corruption_profiles": [{**PROFILE, "curve": {"method": "leakage", "leaks": True}}]},
+            "corruption",
+            Grade.WRONG,
+        ),
+        (
+            {"corruption_profiles": [{**PROFILE, "curve": {"method": "difference", "leaks": False}}]},
+            "corruption",
+            Grade.NOTE,
+        ),
         ({"decisions_dropped": 3}, "decisions", Grade.NOTE),
     ],
 )
