@@ -53,7 +53,8 @@ class Vault:
         """The vault of the configured key, or of a key made once in the data directory.
 
         Raises:
-            SettingsError: the key is not 32 bytes in base64, or its file cannot be read or written.
+            SettingsError: the key is not 32 bytes in base64, or its file cannot be read or written, or can be read
+                by others.
         """
         if settings.encryption_key is not None:
             return cls(_decode(settings.encryption_key.get_secret_value(), f"{PREFIX}ENCRYPTION_KEY"))
@@ -61,9 +62,12 @@ class Vault:
         try:
             if not path.exists():
                 _create(path)
-            return cls(_decode(path.read_text(encoding="ascii", errors="replace"), str(path)))
+            text, mode = path.read_text(encoding="ascii", errors="replace"), path.stat().st_mode
         except OSError as error:
             raise SettingsError(f"{path} cannot be read or made: {error.strerror}.") from None
+        if mode & 0o077:
+            raise SettingsError(f"{path} can be read by other users. Mend it: chmod 600 {path}.")
+        return cls(_decode(text, str(path)))
 
     def seal(self, plain: bytes, aad: bytes) -> bytes:
         """Encrypt ``plain``; only the same ``aad`` opens it. Format byte, nonce, ciphertext with tag."""

@@ -100,8 +100,18 @@ def test_processes_that_start_at_once_agree_on_the_key(settings: Settings) -> No
 
 def test_damaged_key_file_stops_the_start(settings: Settings) -> None:
     settings.data_dir.mkdir()
+    (settings.data_dir / KEY_FILE).touch(0o600)
     (settings.data_dir / KEY_FILE).write_text("short")
-    with pytest.raises(SettingsError, match=KEY_FILE):
+    with pytest.raises(SettingsError, match=r"encryption\.key holds|encryption\.key is not base64"):
+        Vault.load(settings)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604])
+def test_a_key_file_that_others_can_read_stops_the_start(settings: Settings, mode: int) -> None:
+    Vault.load(settings)
+    path = settings.data_dir / KEY_FILE
+    path.chmod(mode)
+    with pytest.raises(SettingsError, match=f"chmod 600 {path}"):
         Vault.load(settings)
 
 
