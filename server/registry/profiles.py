@@ -14,11 +14,9 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 
-async def read_profiles(connection: AsyncConnection, model: str | None = None) -> list[CorruptionProfile]:
-    """The profile of one served model, if there is one, or all."""
+async def read_profiles(connection: AsyncConnection) -> list[CorruptionProfile]:
+    """The profiles of all served models."""
     query = select(corruption_profiles).order_by(corruption_profiles.c.model)
-    if model is not None:
-        query = query.where(corruption_profiles.c.model == model)
     return [
         CorruptionProfile(
             model=row.model, kind=row.kind, strength=row.strength, dimensions=row.dimensions, curve=row.curve

@@ -269,13 +269,8 @@ class Registry:
             rows = (await connection.execute(statements.changes(epoch, encoder, limit=limit))).all()
         return await asyncio.to_thread(lambda: [self._rows.change(row, encoder) for row in rows])
 
-    async def corruption_profile(self, model: str) -> CorruptionProfile | None:
-        """How strongly to corrupt for a served model, if its sweep has run."""
-        async with self.engine.connect() as connection:
-            return next(iter(await read_profiles(connection, model)), None)
-
     async def corruption_profiles(self) -> list[CorruptionProfile]:
-        """The profiles of all models."""
+        """How strongly to corrupt for each served model whose sweep has run."""
         async with self.engine.connect() as connection:
             return await read_profiles(connection)
 
