@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any
 
 import faiss as typed_faiss
@@ -22,6 +22,9 @@ _ITEMS_EACH = 16
 # Vectors whose codes are compared first, and by how many times more where those are too few: about three milliseconds.
 _COMPARED = 16_000
 _WIDEN = 4
+# Requests found, as a multiple of those wanted, that are ranked by all of their vectors; and of how many at most.
+_RANKED_EXACTLY = 2
+_COMPARED_EXACTLY = 4_096
 # For k-means: vectors of each list, and rounds. More of either takes longer and finds nothing more.
 _TRAINED_ON = 40
 _ROUNDS = 8
@@ -100,7 +103,11 @@ class Level:
                     if lists >= self._lists:
                         break
                     lists *= _WIDEN
-        return [{self.requests[place]: similarity for place, similarity in best.items()} for best in found]
+        nearest = [dict(islice(best.items(), _RANKED_EXACTLY * requests)) for best in found]
+        return [
+            {self.requests[place]: similarity for place, similarity in self._exactly(row, best).items()}
+            for row, best in zip(rows, nearest, strict=True)
+        ]
 
     @property
     def _lists(self) -> int:
@@ -121,6 +128,10 @@ class Level:
         """For each row the cosines and the numbers of the nearest ``many`` vectors that are allowed, nearest first."""
         similarities, numbers = self._index.search(rows, many, params=self._parameters(allowed, lists))
         return [(near[each >= 0], each[each >= 0]) for near, each in zip(similarities, numbers, strict=True)]
+
+    def _exactly(self, row: NDArray[np.float32], best: dict[int, float]) -> dict[int, float]:
+        """The places found for a row, nearest first, with the cosine of each one's nearest item among all its own."""
+        return best
 
     def _parameters(self, allowed: NDArray[np.uint8], lists: int) -> Any:
         if allowed is self._alive and self.living == self.size:
@@ -145,6 +156,9 @@ class InvertedLevel(Level):
 
     The codes take 192 bytes a vector of 384 dimensions; the vectors are only referred to. From 20,000 vectors on it is
     faster than an exact search, and of the ten nearest it finds 99 % (``benchmarks/detector.py``).
+
+    The cosine told of a request is that of its nearest item, if the requests found have no more than 4,096 items. Of
+    more, those nearest come first; a request that has more items than are left of these is told by those looked at.
     """
 
     @property
@@ -186,6 +200,18 @@ class InvertedLevel(Level):
             order = np.argsort(-similarities)
             exact.append((similarities[order], numbers[order]))
         return exact
+
+    def _exactly(self, row: NDArray[np.float32], best: dict[int, float]) -> dict[int, float]:
+        places, left = [], _COMPARED_EXACTLY
+        for place in best:
+            if len(self._vectors[place]) <= left:
+                places.append(place)
+                left -= len(self._vectors[place])
+        if not places:
+            return best
+        similarities = np.concatenate([self._vectors[place] for place in places]).astype(np.float32) @ row
+        firsts = [0, *accumulate(len(self._vectors[place]) for place in places[:-1])]
+        return best | dict(zip(places, np.maximum.reduceat(similarities, firsts).tolist(), strict=True))
 
     def _parameters(self, allowed: NDArray[np.uint8], lists: int) -> Any:
         if allowed is self._alive and self.living == self.size:
