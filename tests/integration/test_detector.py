@@ -18,17 +18,15 @@ import numpy as np
 import pytest
 
 from guards.compile import compile_scope
-from guards.detect.batching import EncoderQueue
 from guards.detect.detector import Detector
 from guards.plan import Band, Role, Segment
 from guards.scope import Example, Kind, Mode, Scope, Source, default_policy
-from server.loading import load_calibration, load_encoder
-from server.settings import load_settings
 from tests.fakes.disguises import DISGUISES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
+    from guards.detect.batching import EncoderQueue
     from guards.detect.calibration import Calibration
     from guards.detect.encoder import Encoder
 
@@ -158,24 +156,6 @@ TOFU = os.environ.get("UNREMEMBER_TOFU_DIR")
 needs_tofu = pytest.mark.skipif(TOFU is None, reason="UNREMEMBER_TOFU_DIR does not name a directory with TOFU")
 # The first authors of forget10, twenty questions each, in the order of the file.
 AUTHORS = ("Hsiao Yun-Hwa", "Carmen Montenegro", "Elvin Mammadov", "Rajeev Majumdar", "Jad Ambrose Al-Shamary")
-
-
-@pytest.fixture(scope="module")
-def encoder() -> Encoder:
-    return load_encoder(load_settings())
-
-
-@pytest.fixture(scope="module")
-def calibration(encoder: Encoder) -> Calibration:
-    return load_calibration(load_settings(), encoder, lambda share: None)
-
-
-@pytest.fixture(scope="module")
-def queue(encoder: Encoder) -> Iterator[EncoderQueue]:
-    made = EncoderQueue(encoder, max_tokens=1_000_000, batch_tokens=4_096)
-    made.start()
-    yield made
-    made.close()
 
 
 async def _compile(source: Source, request_id: str, queue: EncoderQueue, calibration: Calibration) -> Scope:
