@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+from pydantic import SecretStr
 
 from guards.act import decline
 from server import app as root
 from server import loading
-from server.app import create_app, started
+from server.admin.routes import create_admin_router
+from server.api.chat import ChatCompletions
+from server.api.endpoint import Limits
+from server.app import create_admin_app, create_app, started
 from server.assets import AssetError
+from server.auth import BearerKeys
+from server.gateway.routes import data_routes
 from server.loading import load_renderer
+from server.operations import authoriser
 from tests.fakes.gateway import serving
 
 if TYPE_CHECKING:
@@ -45,6 +53,43 @@ async def test_every_answer_carries_a_request_id(settings: Settings) -> None:
             seen += response.headers.getall("x-request-id")
         assert len(seen) == len(set(seen)) == 6
         assert "mine" not in seen
+
+
+async def test_each_port_serves_its_own_half(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing: Any = None
+
+    async def assembled(_: Settings, startup: root.Startup, *__: object) -> root.Parts:
+        there: Any = SimpleNamespace(healthy=True, ready=True)
+        authorise = authoriser(startup.admin_keys)
+        return root.Parts(
+            pool=there,
+            forgetting=there,
+            endpoints=(),
+            data=data_routes(nothing, [ChatCompletions(Limits())], nothing, BearerKeys(["client"])),
+            admin=create_admin_router(nothing, nothing, nothing, nothing, nothing, authorise),
+        )
+
+    monkeypatch.setattr(root, "_assemble", assembled)
+    app = create_app(settings.model_copy(update={"admin_port": settings.port + 1, "admin_key": SecretStr("admin")}))
+    operators = (
+        *(("GET", "/metrics"), ("GET", "/admin/v1/openapi.json"), ("GET", "/admin/v1/status")),
+        *(("POST", "/admin/v1/forget-requests"), ("POST", "/admin/v1/pause"), ("GET", "/admin/v1")),
+    )
+    clients = (("GET", "/v1/models"), ("GET", "/v1/models/x"), ("POST", "/v1/chat/completions"), ("GET", "/v1"))
+    headers = {"authorization": "Bearer admin"}
+    async with app.router.lifespan_context(app), aiohttp.ClientSession(headers=headers) as session:
+        await started(app)
+        async with serving(app) as data, serving(create_admin_app(app)) as admin:
+            for url, foreign in ((data, operators), (admin, clients)):
+                for method, path in foreign:
+                    response = await session.request(method, url + path)
+                    assert response.status == 404, (method, path)
+                    assert (await response.json())["error"]["code"] == "unknown_route"
+            for url in (data, admin):
+                assert (await session.get(f"{url}/readyz")).status == 200
+            assert (await session.get(f"{data}/v1/models")).status == 401
+            assert (await session.get(f"{admin}/metrics")).status == 200
+            assert (await session.post(f"{admin}/admin/v1/pause")).status == 400
 
 
 async def test_what_declining_needs_is_loaded_at_the_start(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
