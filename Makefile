@@ -1,5 +1,6 @@
 # Everything runs in .venv, which deploy/bootstrap.py makes from deploy/cpu.lock on first use.
-PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell command -v $(name) 2>/dev/null)))
+PYTHON ?= $(or $(firstword $(foreach name,python3.11 python3.12 python3,$(shell command -v $(name) 2>/dev/null))),$(error \
+	There is no python3 on the PATH. Install Python 3.11 with its venv module, or name one: make serve PYTHON=/path/to/python3.11))
 BIN := .venv/bin
 INSTALL = @$(PYTHON) deploy/bootstrap.py --only-install
 

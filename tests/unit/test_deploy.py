@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -164,3 +165,13 @@ def test_the_licence_is_the_one_that_is_declared(project: dict[str, Any]) -> Non
     text = (ROOT / "LICENSE").read_text()
     assert "Apache License" in text
     assert "END OF TERMS AND CONDITIONS" in text
+
+
+def test_a_machine_without_python_is_told_so(tmp_path: Path) -> None:
+    make = shutil.which("make")
+    assert make is not None
+    nowhere = {"PATH": str(tmp_path)}
+    ended = subprocess.run([make, "--dry-run", "serve"], cwd=ROOT, env=nowhere, capture_output=True, text=True)
+    assert ended.returncode != 0
+    assert "Install Python 3.11" in ended.stderr
+    assert ended.stdout == ""
