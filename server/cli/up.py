@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from server import keys
 from server.assets import encoder_directory, model_directory, require_writable, served_model_name
 from server.cli import gateway, hints, terminal
-from server.cli.client import gateway_url
+from server.cli.client import admin_client, gateway_url
 from server.cli.errors import CliError
 from server.supervisor.launch import Launch, engine_launch
 from server.supervisor.supervisor import EngineFailed, Supervisor
@@ -185,10 +185,22 @@ async def _narrate(settings: Settings, engine: Supervisor | None) -> None:
     terminal.say(
         f"Admin key:  {'from UNREMEMBER_ADMIN_KEY' if settings.admin_key else settings.data_dir / 'admin.key'}"
     )
+    if await asyncio.to_thread(_unmeasured, settings):
+        terminal.say("Works are declined until the model's corruption strength is measured; unremember doctor says so.")
     terminal.say("\nTry, in another terminal:")
     for command in (hints.chat(url, key_file, model), hints.forget(), hints.chat(url, key_file, model)):
         terminal.say(f"  {command}", "cyan")
     terminal.say(f"\n{hints.script()} demo runs all of that side by side. Ctrl-C stops everything.")
+
+
+def _unmeasured(settings: Settings) -> bool:
+    """Whether the gateway says that it does not know yet how strongly to corrupt: that is measured once it is ready."""
+    try:
+        with admin_client(settings) as client:
+            measured = {profile["model"] for profile in client.get("/status")["corruption_profiles"]}
+    except CliError:
+        return False
+    return not measured if settings.served_model_name is None else settings.served_model_name not in measured
 
 
 async def _until_ready(url: str, progress: Callable[[str], None]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 from typer.main import get_command
 
-from server.cli import commands, context, main, terminal
+from server.cli import commands, context, main, terminal, up
 from server.cli.client import Client, gateway_url
 from server.cli.effects import effect
 from server.settings import load_settings
@@ -200,6 +200,40 @@ def test_the_documentation_calls_commands_that_exist(page: str) -> None:
             assert set(re.findall(r"(?<=\s)--[a-z-]+", rest)) <= options, name
     shown = re.findall(r"(?:^\$ |`)(?:\w+=\S+ )*unremember ((?:forget )?[a-z]+)", text, re.MULTILINE)
     assert {f"unremember {name}" for name in shown} <= set(found)
+
+
+@pytest.mark.parametrize(
+    ("served", "profiles", "told"),
+    [
+        ("m", [], True),
+        ("m", ["other"], True),
+        ("m", ["m"], False),
+        (None, ["m"], False),
+        (None, [], True),
+        ("m", None, False),
+    ],
+)
+async def test_a_start_says_while_works_are_declined(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    served: str | None,
+    profiles: list[str] | None,
+    told: bool,
+) -> None:
+    async def ready(*_: object) -> None:
+        return None
+
+    reply = httpx.Response(200, json={"corruption_profiles": [{"model": name} for name in profiles or ()]})
+    if profiles is None:
+        reply = refused(503, "The registry's database cannot be used now.")
+    transport = httpx.MockTransport(lambda _: reply)
+    monkeypatch.setattr(terminal, "out", Console(highlight=False, width=200))
+    monkeypatch.setattr(up, "_until_ready", ready)
+    monkeypatch.setattr(up, "admin_client", lambda _: Client("http://gateway/admin/v1", "key", transport))
+    await up._narrate(load_settings(served_model_name=served), None)
+    said = capsys.readouterr().out
+    assert "Unremember is ready" in said
+    assert ("Works are declined until" in said) == told
 
 
 def test_the_overview_shows_every_command() -> None:
