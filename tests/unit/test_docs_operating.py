@@ -9,10 +9,17 @@ from typing import Any
 import pytest
 
 from server.admin.routes import create_admin_router
+from server.gateway.progress import _OUTCOMES
 from server.settings import PREFIX, Settings
 from server.telemetry import METRICS
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
+ROOT = Path(__file__).parents[2]
+DOCUMENT = (ROOT / "docs" / "operating.md").read_text()
+SERVER = "".join(
+    path.read_text()
+    for pattern in ("gateway/*.py", "operations.py", "auth.py", "errors.py", "api/models.py", "upstream/pool.py")
+    for path in sorted((ROOT / "server").glob(pattern))
+)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -33,3 +40,16 @@ def test_every_setting_that_it_names_exists() -> None:
     named = set(re.findall(rf"{PREFIX}[A-Z_]+", DOCUMENT))
     assert named
     assert {name.removeprefix(PREFIX).lower() for name in named} <= set(Settings.model_fields)
+
+
+def test_every_outcome_is_in_the_documentation() -> None:
+    outcomes = {*_OUTCOMES.values(), *re.findall(r'outcome(?:: str)? = "(\w+)"', SERVER), "undecided", "upstream_error"}
+    assert len(outcomes) > 10
+    [row] = [line for line in DOCUMENT.splitlines() if line.startswith("| `unremember_requests_total`")]
+    assert {outcome for outcome in outcomes if f"`{outcome}`" not in row} == set()
+
+
+def test_every_code_of_an_error_is_in_the_documentation() -> None:
+    codes = set(re.findall(r'code="(\w+)"', SERVER))
+    assert len(codes) > 10
+    assert {code for code in codes if f"`{code}`" not in DOCUMENT} == set()
