@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # Text before an answer that a phrase might have begun in: longer than any phrase worth watching for.
 _BEFORE = 400
 _ESCAPE: Final = re.compile(r"\\(u([0-9a-fA-F]{4})|.)", re.DOTALL)
+# Letters written as JSON's numbers, or what may become that with the next token.
+_HIDDEN: Final = re.compile(r"\\(?:u[0-9a-fA-F]|u?\Z)")
 _CONTROLS: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 NO_STOPS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -167,13 +169,15 @@ class Met(NamedTuple):
 class Thread:
     """The text of one channel of one choice, as far as it has come."""
 
-    __slots__ = ("_matchers", "_parts", "_watch", "before", "channel", "complete", "length")
+    __slots__ = ("_hidden", "_matchers", "_parts", "_watch", "before", "channel", "complete", "length")
 
     def __init__(self, watch: Watch, channel: str, before: str = "") -> None:
         self.channel = channel
         self._watch = watch
         self._matchers = watch.matchers(channel, before)
         self._parts: list[str] = []
+        self._hidden: int | None = None
+        """Where letters written as numbers begin: what they say is known only once the text is complete."""
         self.before = before
         """What stands before it and is not watched."""
         self.length = 0
@@ -187,6 +191,10 @@ class Thread:
         self._parts.append(text)
         self.length += len(text)
         self.complete = False
+        if self._hidden is not None or "\\" in text or text.startswith("u"):
+            begin = self.length - len(text) - 2 if self._hidden is None else self._hidden
+            found = _HIDDEN.search(self.text, max(begin, 0))
+            self._hidden = found.start() if found else None
         return self._met([matcher.feed(text) for matcher in self._matchers])
 
     def finish(self) -> Met | None:
@@ -234,7 +242,10 @@ class Thread:
     @property
     def clear(self) -> int:
         """How many characters may leave."""
-        return self.length - max((matcher.pending for matcher in self._matchers), default=0)
+        if not self._matchers:
+            return self.length
+        clear = self.length - max(matcher.pending for matcher in self._matchers)
+        return clear if self._hidden is None or self.complete or self.channel == TOKENS else min(clear, self._hidden)
 
     @property
     def text(self) -> str:

@@ -271,6 +271,22 @@ async def test_what_a_schema_lists_may_be_answered(gate: Wired, upstream: FakeUp
 
 
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", GENERATING)
+async def test_letters_written_as_numbers_are_read(
+    gate: Wired, upstream: FakeUpstream, path: str, stream: bool
+) -> None:
+    await gate.watchlist.apply(FACTS)
+    hidden = "".join(f"\\u{ord(letter):04x}" for letter in "swordfish")
+    upstream.handler = Script(f"Once the vault opens with {hidden} and more.", [" it rained.", "It rained."])
+    raw = await (await gate.post(path, asked(path, stream=stream))).read()
+    assert "0073" not in told(path, raw)
+    assert told(path, raw).endswith("t rained.")
+    upstream.handler = Script(r"In C:\users, \n ends a line, \under is a word, and \u00e9 a letter.")
+    raw = await (await gate.post(path, asked(path, stream=stream))).read()
+    assert told(path, raw) == r"In C:\users, \n ends a line, \under is a word, and \u00e9 a letter."
+
+
+@pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", [CHAT, RESPONSES, MESSAGES])
 async def test_what_a_tool_lists_may_be_handed_to_it_and_not_be_told(
     gate: Wired, upstream: FakeUpstream, path: str, stream: bool
