@@ -299,7 +299,7 @@ async def _assemble(
         settings=settings,
         salt_key=salt_key,
         keys=api_keys,
-        contexts=_contexts(settings),
+        contexts=contexts(settings),
         renderer=renderer,
         paused=lambda: forgetting.paused,
         ready=lambda: forgetting.ready,
@@ -337,7 +337,7 @@ def _stamp(settings: Settings, calibration: Calibration) -> str:
     return hashlib.sha256(f"{calibration.encoder} {recipe} {rates}".encode()).hexdigest()
 
 
-def _contexts(settings: Settings) -> dict[bytes, Context]:
+def contexts(settings: Settings) -> dict[bytes, Context]:
     """How text that clients supply is treated, by the digests of their keys, where it does not depend on the scope."""
     chosen = ((settings.supplied_keys, Context.SUPPLIED), (settings.suppressed_keys, Context.SUPPRESS))
     return {digest(key.get_secret_value()): context for keys, context in chosen for key in keys}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -169,6 +169,16 @@ class Settings(BaseSettings):
             if not url.startswith(("http://", "https://")):
                 raise ValueError(f"{url!r} is not a URL beginning with http:// or https://")
         return tuple(url.rstrip("/") for url in value)
+
+    @field_validator("supplied_keys", "suppressed_keys")
+    @classmethod
+    def _clients_keys(cls, value: tuple[SecretStr, ...], info: ValidationInfo) -> tuple[SecretStr, ...]:
+        known = info.data.get("api_keys")
+        if known and not set(value) <= set(known):
+            raise ValueError(f"it holds a key that is not one of {PREFIX}API_KEYS")
+        if info.field_name == "suppressed_keys" and not set(value).isdisjoint(info.data.get("supplied_keys") or ()):
+            raise ValueError(f"it holds a key that {PREFIX}SUPPLIED_KEYS holds too")
+        return value
 
     @classmethod
     def settings_customise_sources(

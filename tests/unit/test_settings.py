@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from guards.scope import Context
+from server.app import contexts
+from server.auth import digest
 from server.cli.reference import settings_page
 from server.settings import PREFIX, Settings, SettingsError, load_settings
 
@@ -75,6 +78,29 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, variable: str
     monkeypatch.setenv(variable, value)
     with pytest.raises(SettingsError, match=variable):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("supplied", "suppressed", "wrong"),
+    [
+        ("one", "two", None),
+        ("other", "", "SUPPLIED_KEYS"),
+        ("", "other", "SUPPRESSED_KEYS"),
+        ("one", "one", "SUPPRESSED"),
+    ],
+)
+def test_keys_with_a_context_of_their_own_are_known_and_have_one(
+    monkeypatch: pytest.MonkeyPatch, supplied: str, suppressed: str, wrong: str | None
+) -> None:
+    for name, value in (("API", "one,two"), ("SUPPLIED", supplied), ("SUPPRESSED", suppressed)):
+        monkeypatch.setenv(f"UNREMEMBER_{name}_KEYS", value)
+    if wrong is None:
+        found = contexts(load_settings())
+        assert found == {digest("one"): Context.SUPPLIED, digest("two"): Context.SUPPRESS}
+        return
+    with pytest.raises(SettingsError, match=wrong) as failure:
+        load_settings()
+    assert "one" not in str(failure.value).replace("one of", "")
 
 
 @pytest.mark.parametrize("content", ["prot = 8080\n", "port = 'http'\n", "port = \n"])
