@@ -22,7 +22,7 @@ from server.api.reading import (
 from server.errors import BadRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from server.api.answer import Answer, AnswerStream
     from server.api.body import Body, Path
@@ -216,7 +216,7 @@ class ChatCompletions(Endpoint):
     def alone(self, body: Body, choice: int) -> Body:
         return body | {"n": 1}
 
-    def resumed(self, body: Body, text: str) -> Body | None:
+    def resumed(self, body: Body, text: str, tokens: Sequence[int] = ()) -> Body | None:
         if not text:
             return body
         messages = list(body["messages"])

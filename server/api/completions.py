@@ -14,7 +14,7 @@ from server.api.fields import FieldRules
 from server.errors import BadRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from server.api.answer import Answer, AnswerStream
     from server.api.body import Body, Path
@@ -114,11 +114,9 @@ class Completions(Endpoint):
     def alone(self, body: Body, choice: int) -> Body:
         return body | {"prompt": self._prompt_of(body, choice), "n": 1}
 
-    def resumed(self, body: Body, text: str) -> Body | None:
-        if not text:
-            return body
+    def resumed(self, body: Body, text: str, tokens: Sequence[int] = ()) -> Body | None:
         prompt = body["prompt"]
-        return body | {"prompt": prompt + text} if isinstance(prompt, str) else None
+        return body | {"prompt": prompt + text if isinstance(prompt, str) else [*prompt, *tokens]}
 
     def begun(self, body: Body, choice: int, decoded: Mapping[Path, str] = NO_TEXTS) -> str:
         prompt = self._prompt_of(body, choice)

@@ -143,8 +143,11 @@ class Endpoint(Passage):
         """The body that asks for one choice of an answer by itself."""
 
     @abstractmethod
-    def resumed(self, body: Body, text: str) -> Body | None:
-        """The body of a single choice, whose answer goes on from ``text``. None where an answer cannot be continued."""
+    def resumed(self, body: Body, text: str, tokens: Sequence[int] = ()) -> Body | None:
+        """The body of a single choice, whose answer goes on from ``text``. None where an answer cannot be continued.
+
+        ``tokens`` are the text's, for a prompt that is given as tokens.
+        """
 
     @property
     def resuming(self) -> Endpoint:

@@ -237,7 +237,7 @@ class Messages(Endpoint):
     def resuming(self) -> Endpoint:
         return self._chat
 
-    def resumed(self, body: Body, text: str) -> Body | None:
+    def resumed(self, body: Body, text: str, tokens: Sequence[int] = ()) -> Body | None:
         """The chat that vLLM makes of the body: it can be gone on with, which a message cannot."""
         return continuing(body, text)
 

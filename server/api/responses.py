@@ -178,7 +178,7 @@ class Responses(Endpoint):
     def alone(self, body: Body, choice: int) -> Body:
         return body
 
-    def resumed(self, body: Body, text: str) -> Body | None:
+    def resumed(self, body: Body, text: str, tokens: Sequence[int] = ()) -> Body | None:
         if not text:
             return body
         given = body["input"]

@@ -177,13 +177,14 @@ class Delivery:
         if choice not in self._unjudged:
             self._meet(line.cut[choice])
         text = line.out(choice)
+        said = await self._tokens(text, upstream)
         alone = self._endpoint.alone(self._sent, choice)
-        resumed = self._endpoint.resumed(alone, text) if self._may_try(choice) else None
+        resumed = self._endpoint.resumed(alone, text, said) if self._may_try(choice) else None
         through = self._endpoint if resumed is None else self._endpoint.resuming
         # What it reasoned may be out too, and it will reason again.
         reasoned = self._reasoned.get(choice, 0) + await self._count(line.out(choice, REASONING), upstream)
         self._reasoned[choice] = reasoned
-        tokens = reasoned + await self._count(text, upstream)
+        tokens = reasoned + len(said)
         if resumed is None:
             request = self._ending(alone)
         else:
@@ -344,10 +345,14 @@ class Delivery:
         return self._usage
 
     async def _count(self, text: str, upstream: Upstream) -> int:
+        return len(await self._tokens(text, upstream))
+
+    async def _tokens(self, text: str, upstream: Upstream) -> list[int]:
         if not text:
-            return 0
+            return []
         question = {"model": self._sent["model"], "prompt": text, "add_special_tokens": False}
-        return int((await self._pool.client.ask(upstream.route("/tokenize"), question))["count"])
+        tokens: list[int] = (await self._pool.client.ask(upstream.route("/tokenize"), question))["tokens"]
+        return tokens
 
     async def _send(self, raws: Iterable[bytes]) -> None:
         if some := [self._corrected(raw) for raw in raws]:

@@ -664,5 +664,8 @@ async def test_a_prompt_given_as_tokens_is_not_completed_either(
     upstream.handler = Script("fish, they say.", ["cery, they say."])
     tokens = [ord(character) for character in "The vault opens with sword"]
     raw = await (await gate.complete(tokens, stream=stream, max_tokens=200)).read()
-    assert b"cery" in raw or b'"finish_reason":"stop"' in raw
-    assert b"fish" not in raw
+    assert told(COMPLETIONS, raw) == "cery, they say."
+    upstream.handler = Script(STORY, [" it rained."] if stream else ["Once upon a time it rained."])
+    raw = await (await gate.complete(tokens, stream=stream, max_tokens=200)).read()
+    assert told(COMPLETIONS, raw) == "Once upon a time it rained."
+    assert reason(COMPLETIONS, raw) == "stop"
