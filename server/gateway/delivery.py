@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from server.gateway.watch import Met, Watch
     from server.upstream.pool import Pool, Upstream
 
+SPARE: Final = 8
+"""Alternatives to a token that are asked for besides, to stand in for those that may not be shown."""
 _STREAM: Final = "text/event-stream"
 
 
@@ -81,6 +83,7 @@ class Delivery:
         self._judge = meaning.judge(progress.plan.watched, watch.own, watch.context)
         self._usage = usage
         self._limit = limit
+        self._wanted = endpoint.alternatives(client)
         self._attempts = attempts
         self._tried: dict[int, int] = {}
         self._unjudged: set[int] = set()
@@ -121,6 +124,7 @@ class Delivery:
             judged=bool(self._judge),
             thinks_first=self._thinks_first,
             limit=self._limit,
+            wanted=self._wanted,
         )
         choices = endpoint.choices(self._sent) * len(endpoint.prompts(self._sent))
         await self._exchange.start(response.status, [(b"content-type", kind)])
@@ -245,7 +249,7 @@ class Delivery:
             return self._watch.forbids(token, begun + tokens)
 
         self._leave_alone(piece.text for piece in answer.pieces() if piece.channel == TEXT)
-        return answer.strike(forbidden, self._limit)
+        return answer.strike(forbidden, self._wanted if judged else self._limit)
 
     async def _regenerated(self, answer: Answer, choice: int, met: Met | None, upstream: Upstream) -> Answer:
         endpoint = self._endpoint
@@ -324,6 +328,8 @@ class Delivery:
         if request.get("vllm_xargs") and tokens:
             grown = await self._interventions.tokenize(through, request, upstream)
             request = self._interventions.grown(request, grown.counts[0], self._client_salt)
+        if self._limit is None:
+            request, _ = through.with_spare(request, SPARE)
         if least := request.get("min_tokens"):
             request = request | {"min_tokens": max(least - tokens, 0)}
         allowed = self._endpoint.max_output(alone)

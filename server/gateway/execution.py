@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from guards.scope import Action
 from server.api.body import write
-from server.gateway.delivery import Delivery
+from server.gateway.delivery import SPARE, Delivery
 from server.gateway.progress import clock
 from server.gateway.relay import relay
 from server.upstream.call import Call
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
     from server.gateway.watch import Watch
     from server.telemetry import Telemetry
     from server.upstream.pool import Pool, Upstream
-
-
-# Alternatives to a token that are asked for besides, to stand in for those that may not be shown.
-_SPARE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +154,7 @@ class Execution:
         counting: asyncio.Task[Tokenized],
         *,
         brief: bool = False,
-        spare: int = _SPARE,
+        spare: int = SPARE,
     ) -> Body:
         """The request that goes upstream in place of the client's, whose tokens are being counted."""
         began = clock()

@@ -36,6 +36,7 @@ class Line:
         judged: whether prose leaves by whole sentences, each of which `judge` has let pass.
         thinks_first: whether reasoning leaves only when complete, so that none of it is out when it must begin again.
         limit: most alternatives to show for each token; None leaves them as they come.
+        wanted: the same, of a continuation.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Line:
         judged: bool = False,
         thinks_first: bool = False,
         limit: int | None = None,
+        wanted: int | None = None,
     ) -> None:
         self._stream = stream
         self._watch = watch
@@ -55,6 +57,7 @@ class Line:
         self._whole = whole
         self._thinks_first = thinks_first
         self._limit = limit
+        self._wanted = wanted
         self._judged: dict[tuple[int, str], int] | None = {} if judged else None
         """By choice and channel: how much of its text has been judged."""
         self._threads: dict[tuple[int, str], Thread] = {}
@@ -218,7 +221,7 @@ class Line:
             thread = self._thread(choice if of is None else of, TOKENS)
             return self._watch.forbids(token, thread.before + thread.text + before)
 
-        return self._stream.strike(event.raw, forbidden, self._limit)
+        return self._stream.strike(event.raw, forbidden, self._limit if of is None else self._wanted)
 
     def _cut(self, choice: int, met: Met) -> None:
         """Keep of a choice's events in the line what comes before the phrase: it may leave, to its last letter."""

@@ -347,6 +347,20 @@ async def test_alternatives_to_tokens_do_not_show_a_name(
     assert set(alternatives(path, raw)) == {3}
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS, RESPONSES])
+async def test_nor_are_there_fewer_of_them_after_a_rollback(
+    gate: Wired, upstream: FakeUpstream, path: str, stream: bool
+) -> None:
+    await gate.watchlist.apply(scope(("Rowling", PhraseClass.FACT)))
+    upstream.handler = Script("It was Rowling.", [" somebody else.", "It was somebody else."])
+    raw = await (await gate.post(path, asked(path, "Who?", stream=stream, **scored(path, 3)))).read()
+    assert b"Rowling" not in raw
+    shown = alternatives(path, raw)
+    assert max(shown) == 3
+    assert set(shown[-2:]) == {3}
+
+
 @pytest.mark.parametrize("path", [CHAT, COMPLETIONS, RESPONSES])
 async def test_an_upstream_that_gives_no_more_alternatives_than_were_asked_for(
     gate: Wired, upstream: FakeUpstream, path: str
