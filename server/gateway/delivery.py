@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from guards.detect.windows import sentences
+from guards.detect.windows import Window, sentences
 from guards.errors import CannotDecide
 from guards.watch.watchlist import scope_of
-from server.api.answer import PROSE, REASONING, STOP, TEXT, TOKENS, Piece
+from server.api.answer import PROSE, REASONING, STOP, TEXT, TOKENS, TOOL, Piece
 from server.api.body import write
 from server.errors import undecided
 from server.gateway.events import EventSplitter, join
 from server.gateway.line import Line
-from server.gateway.watch import Thread
+from server.gateway.watch import Thread, sentences_in
 from server.upstream.call import Call
 from server.upstream.client import UpstreamError, UpstreamRefused
 
@@ -120,7 +120,7 @@ class Delivery:
             endpoint.stream(self._sent),
             self._watch,
             self._begun,
-            whole=bool(self._watch) and not endpoint.continues(self._client),
+            whole=bool(self._watch or self._judge) and not endpoint.continues(self._client),
             judged=bool(self._judge),
             thinks_first=self._thinks_first,
             limit=self._limit,
@@ -223,12 +223,14 @@ class Delivery:
             told = None
             if found:
                 texts = [line.text_of(choice, channel, window) for window in found]
+                if json := line.is_json(channel):
+                    texts = sentences_in(texts[0])
                 try:
                     first = await self._judge.first_told(texts)
                 except CannotDecide:
                     self._unjudged.add(choice)
                     first = 0, ""
-                told = None if first is None else (found[first[0]], first[1])
+                told = None if first is None else (found[0 if json else first[0]], first[1])
             await self._send(line.judge(choice, channel, found, told))
 
     async def _whole(self, answer: Answer, upstream: Upstream) -> Answer:
@@ -292,14 +294,26 @@ class Delivery:
             begun = self._begun(piece.choice if of is None else of)
             thread = Thread(self._watch, piece.channel, begun if piece.channel in (TEXT, TOKENS) else "")
             met = thread.feed(piece.text) or thread.finish()
-            if met is None and piece.channel in PROSE and self._judge:
-                windows = sentences(piece.text)
-                texts = [piece.text[window.start : window.end] for window in windows]
-                first = await self._judge.first_told(texts)
-                met = None if first is None else thread.met(windows[first[0]], first[1])
+            if met is None and self._judge:
+                met = await self._told(thread)
             if met is not None and (piece.choice not in found or piece.channel == TEXT):
                 found[piece.choice] = met
         return found
+
+    async def _told(self, thread: Thread) -> Met | None:
+        """The first sentence of a complete text that says a statement; all of the text, if it is JSON."""
+        text = thread.text
+        if thread.channel.startswith(TOOL) or (thread.channel == TEXT and not self._endpoint.continues(self._client)):
+            windows, texts = [], sentences_in(text)
+        elif thread.channel in PROSE:
+            windows = sentences(text)
+            texts = [text[window.start : window.end] for window in windows]
+        else:
+            return None
+        first = await self._judge.first_told(texts) if texts else None
+        if first is None:
+            return None
+        return thread.met(windows[first[0]] if windows else Window(0, len(text)), first[1])
 
     def _begun(self, choice: int) -> str:
         return self._endpoint.begun(self._client, choice, self._decoded)

@@ -116,14 +116,20 @@ class Line:
             self._closing = []
 
     def sentences(self) -> Iterator[tuple[int, str, list[Window]]]:
-        """By choice and channel, the sentences that are complete and not yet judged."""
+        """By choice and channel, the sentences that are complete and not yet judged.
+
+        JSON, of a call or of a structured answer, is one, whatever it holds.
+        """
         judged = self._judged
         if judged is None:
             return
         for choice, channel in list(self._threads):
-            if channel in PROSE and choice not in self.cut:
+            if self._is_judged(channel) and choice not in self.cut:
                 thread, done = self._threads[choice, channel], judged.get((choice, channel), 0)
-                if thread.length > done:
+                if thread.length > done and self.is_json(channel):
+                    if thread.complete:
+                        yield choice, channel, [Window(0, thread.length)]
+                elif thread.length > done:
                     found = [Window(done + one.start, done + one.end) for one in sentences(thread.text[done:])]
                     if not thread.complete:
                         found = found[:-1]
@@ -142,6 +148,10 @@ class Line:
         if told is not None:
             self._cut(choice, thread.met(*told))
         return released
+
+    def is_json(self, channel: str) -> bool:
+        """Whether a channel's text is JSON, and judged only as a whole."""
+        return channel.startswith(TOOL) or (self._whole and channel == TEXT)
 
     def text_of(self, choice: int, channel: str, window: Window) -> str:
         """A sentence of a choice."""
@@ -281,10 +291,14 @@ class Line:
             return True
         return self._free(choice, TEXT) == 0 if text is not None and text.length else choice not in self._ended
 
+    @staticmethod
+    def _is_judged(channel: str) -> bool:
+        return channel in PROSE or channel.startswith(TOOL)
+
     def _free(self, choice: int, channel: str) -> int:
         """How much of a text may leave."""
         thread = self._threads[choice, channel]
         free = thread.length if choice in self._ended else thread.clear
-        if self._judged is not None and channel in PROSE:
+        if self._judged is not None and self._is_judged(channel):
             return min(free, self._judged.get((choice, channel), 0))
         return free

@@ -7,6 +7,9 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import orjson
+
+from guards.detect.windows import sentences
 from guards.engine.folding import fold
 from guards.phrases.matching import Hit
 from guards.phrases.phrase import Phrase, PhraseClass
@@ -14,7 +17,7 @@ from guards.scope import Context
 from server.api.answer import REASONING, STOP, TEXT, TOKENS, TOOL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
     from guards.detect.windows import Window
     from guards.phrases.matching import Matcher, PhraseSet
@@ -149,6 +152,26 @@ def unescaped(text: str) -> str:
         lambda found: chr(int(found[1][1:], 16)) if found[2] else _CONTROLS.get(found[1], found[1]), text
     )
     return resolved.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def sentences_in(text: str) -> list[str]:
+    """The sentences of the strings in a JSON text, in their order; of the text itself where it is no JSON."""
+    try:
+        value: object = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        value = text
+    return [one[window.start : window.end] for one in _strings(value) for window in sentences(one)]
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _strings(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _strings(inner)
 
 
 class Met(NamedTuple):

@@ -457,6 +457,38 @@ async def test_a_sentence_that_says_it_in_other_words_does_not_leave(
 
 
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", REASONING)
+async def test_nor_do_arguments_that_say_it_in_other_words(
+    gate: Wired, upstream: FakeUpstream, path: str, stream: bool
+) -> None:
+    await gate.meaning.apply(STATED)
+    await gate.watchlist.apply(STATED)
+    gate.detector.actions = {"fr_1": Action.RESTRICT}
+    gate.detector.found = {"fr_1": {0: ""}}
+    calls = [json.dumps({"note": {"texts": [said]}}) for said in ("All is well. Some say it was he.", "All is well.")]
+    script = Script("", calls[1:], arguments=calls[0])
+    upstream.handler = script
+    raw = await (await gate.post(path, asked(path, "Who?", stream=stream, **tooled(path)))).read()
+    assert b"Some say" not in raw
+    assert json.loads(called(path, raw)) == json.loads(calls[1])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", GENERATING)
+async def test_nor_do_structured_answers(gate: Wired, upstream: FakeUpstream, path: str, stream: bool) -> None:
+    await gate.meaning.apply(STATED)
+    await gate.watchlist.apply(STATED)
+    gate.detector.actions = {"fr_1": Action.RESTRICT}
+    gate.detector.found = {"fr_1": {0: ""}}
+    answered = [json.dumps({"said": said}) for said in ("Some say it was he.", "All is well.")]
+    upstream.handler = Script(answered[0], answered[1:])
+    body = asked(path, "Who?", stream=stream, **formatted(path, {"type": "object"}))
+    raw = await (await gate.post(path, body)).read()
+    assert b"Some say" not in raw
+    assert told(path, raw) == answered[1]
+
+
+@pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", GENERATING)
 async def test_a_sentence_that_cannot_be_judged_does_not_leave(
     gate: Wired, upstream: FakeUpstream, path: str, stream: bool, monkeypatch: pytest.MonkeyPatch
