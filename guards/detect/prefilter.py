@@ -10,6 +10,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from guards.detect.evidence import WindowText
 from guards.detect.index import VectorIndex
 from guards.detect.passages import make_passage
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from guards.detect.windows import Window
     from guards.scope import Scope
 
+# More than a cosine may lose by items that are kept in half precision: 1/2048, as all vectors are of length one.
+_ROUNDING: Final = 1e-3
 # Of a window's words, those that have to be English ones: of others static embeddings say nothing.
 COVERED: Final = 0.95
 # Windows of texts for which it is remembered what was found, until a scope changes.
@@ -88,7 +92,7 @@ class Prefilter:
         self.remove(scope.request_id)
         texts = scope.forget.texts
         if texts:
-            self._items.add(scope.request_id, self._static.encode(texts))
+            self._items.add(scope.request_id, self._static.encode(texts).astype(np.float16))
         self._words[scope.request_id] = {word for text in texts for word in _telling(WindowText.of(text))}
         self._known.update(self._words[scope.request_id])
 
@@ -148,7 +152,7 @@ class Prefilter:
 
     def _choose(self, glances: Sequence[_Glance]) -> list[tuple[int, ...]]:
         """For each text the windows to read."""
-        least = -math.inf if any(glance.named for glance in glances) else self._static.cutoff.threshold
+        least = -math.inf if any(glance.named for glance in glances) else self._static.cutoff.threshold - _ROUNDING
         found = [
             (likely, -place, -row)
             for place, glance in enumerate(glances)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from guards.detect.batching import EncoderQueue
 from guards.detect.detector import Detector
 from guards.detect.explanation import PASSED_OVER
+from guards.detect.index import VectorIndex
 from guards.detect.static import Cutoff, StaticEncoder, coverage
 from guards.detect.words import Words
 from guards.plan import Band, Role, Segment
@@ -152,6 +153,30 @@ async def test_a_scope_that_comes_while_the_encoder_reads_is_not_missed(
     detector.apply(scope)
     encoder.gate.set()
     assert {found.request_id for found in await asked} == {"r1", "r2"}
+
+
+async def test_items_are_kept_in_half_precision_and_what_is_as_near_as_the_cutoff_is_read(
+    queue: EncoderQueue, static: StaticEncoder, encoder: WordEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = []
+    add = VectorIndex.add
+    monkeypatch.setattr(VectorIndex, "add", lambda *given: kept.append(given[2].dtype) or add(*given))
+    turned, _ = np.linalg.qr(np.random.default_rng(0).normal(size=static.mapping.shape))
+    static = replace(static, mapping=turned.astype(np.float32))
+    texts = sorted({prompt.partition(", part")[0] for prompt in PROSE})
+    rows = static.encode(texts)
+    exact, half = rows @ rows.T, rows @ rows.astype(np.float16).astype(np.float32).T
+    np.fill_diagonal(half, 2.0)
+    text, item = np.unravel_index((exact - half).argmax(), exact.shape)
+    near = float(exact[text, item])
+    detector = Detector(queue, calibration(), static=replace(static, cutoff=Cutoff(near)))
+    corrected = replace(SOURCE, examples=(), corrections=(Correction(texts[item], in_scope=True),))
+    detector.apply(await _scope(queue, corrected))
+    assert detector.likely(texts[text]) < near
+    encoder.batches.clear()
+    await detector.detect(_asks(texts[text]))
+    assert _read(encoder) == [texts[text]]
+    assert set(kept) == {np.dtype(np.float16)}
 
 
 async def test_of_a_long_request_the_likeliest_windows_are_read(
