@@ -7,6 +7,7 @@ from pydantic import Field
 
 from guards.plan import Band, Detection, Intervention
 from guards.scope import Action, Mode
+from server.admin import samples
 from server.admin.explain import Explanation
 from server.admin.replies import Reply
 from server.registry.decisions import Decision
@@ -133,6 +134,8 @@ class ExplanationReply(Reply):
 class ExplainReply(Reply):
     """A result for each input, in their order."""
 
+    model_config = samples.shown(samples.EXPLAIN)
+
     results: list[ExplanationReply]
 
 
@@ -157,6 +160,8 @@ class DecisionInterventionReply(Reply):
 
 class DecisionReply(Reply):
     """What was decided about one request. Holds no text."""
+
+    model_config = samples.shown(samples.DECISION)
 
     id: str
     at: datetime

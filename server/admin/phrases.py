@@ -7,6 +7,7 @@ from pydantic import Field
 
 from guards.phrases.phrase import Phrase, PhraseClass
 from guards.scope import Scope
+from server.admin import samples
 from server.admin.replies import Reply
 from server.registry.hits import Hits
 
@@ -48,6 +49,8 @@ class PhraseUse(Use):
 
 class PhrasesReply(Reply):
     """The phrases of the version in force, those met most often first."""
+
+    model_config = samples.shown(samples.PHRASES)
 
     id: str
     version: int | None = Field(description="The version in force; without one there are no phrases in use")

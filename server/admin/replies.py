@@ -10,11 +10,10 @@ from guards.phrases.derivation import harm
 from guards.phrases.phrase import Phrase, PhraseClass
 from guards.plan import Band
 from guards.scope import Action, Context, Example, Extent, Kind, Mode, Policy, Scope, Threshold
+from server.admin import samples
 from server.admin.forgetting import Replayed
 from server.registry.lifecycle import State
 from server.registry.records import Page, Record, Version
-
-_ID = "fr_0199f3c2a1b07d5e4c3b2a190807"
 
 
 class Reply(BaseModel):
@@ -35,27 +34,15 @@ class ErrorDetail(Reply):
 class ErrorReply(Reply):
     """OpenAI's error envelope."""
 
+    model_config = samples.shown(samples.ERROR)
+
     error: ErrorDetail
 
 
 class Receipt(Reply):
     """Where a request stands."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": _ID,
-                    "state": "active",
-                    "epoch": 12,
-                    "version": 1,
-                    "live_version": 1,
-                    "warnings": [],
-                    "error": None,
-                }
-            ]
-        }
-    )
+    model_config = samples.shown(samples.RECEIPT)
 
     id: str
     state: State
@@ -114,6 +101,8 @@ class Summary(Reply):
 
 class ListReply(Reply):
     """Some requests, newest first."""
+
+    model_config = samples.shown(samples.LIST)
 
     data: list[Summary]
     has_more: bool
@@ -194,19 +183,7 @@ class ThresholdReply(Reply):
 class PhraseReply(Reply):
     """What must not leave in an answer, and what is known of it."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "text": "J. K. Rowling",
-                    "class": "name",
-                    "telling": "J. K. Row",
-                    "innocent_rate": 0.00004,
-                    "warning": None,
-                }
-            ]
-        },
-    )
+    model_config = samples.shown(samples.PHRASE)
 
     text: str
     class_: PhraseClass = Field(
@@ -230,6 +207,8 @@ class PhraseReply(Reply):
 
 class DetailReply(Summary):
     """Everything about one request. Holds personal data."""
+
+    model_config = samples.shown(samples.DETAIL)
 
     basis: str | None
     mode: Mode
@@ -304,6 +283,8 @@ class ReplayedReply(CorrectionReply):
 class CorrectionsReply(Reply):
     """The request after a correction, and every correction so far."""
 
+    model_config = samples.shown(samples.CORRECTIONS)
+
     id: str
     state: State
     epoch: int
@@ -324,6 +305,8 @@ class CorrectionsReply(Reply):
 
 class PauseReply(Reply):
     """The emergency switch."""
+
+    model_config = samples.shown(samples.PAUSE)
 
     paused: bool
     epoch: int
@@ -349,6 +332,8 @@ class UpstreamReply(Reply):
 
 class StatusReply(Reply):
     """This replica, and the registry it follows."""
+
+    model_config = samples.shown(samples.STATUS)
 
     ready: bool
     paused: bool

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 Schema: TypeAlias = dict[str, Any]
 
 _STRING: Final[Schema] = {"type": "string"}
+_INTEGER: Final[Schema] = {"type": "integer", "exclusiveMinimum": -(2**63), "exclusiveMaximum": 2**63}
 _SCHEMAS: Final[Mapping[Type, Schema]] = {
     f.BOOLEAN: {"type": "boolean"},
-    f.INTEGER: {"type": "integer"},
-    f.INTEGERS: {"type": "array", "items": {"type": "integer"}},
+    f.INTEGER: _INTEGER,
+    f.INTEGERS: {"type": "array", "items": _INTEGER},
     f.LIST: {"type": "array"},
     f.NUMBER: {"type": "number"},
     f.NUMBERS_BY_NAME: {"type": "object", "additionalProperties": {"type": "number"}},
@@ -29,7 +30,7 @@ _SCHEMAS: Final[Mapping[Type, Schema]] = {
     },
     f.STOPS: {"type": "array", "items": _STRING, "maxItems": f.MOST_STOPS},
     f.STOP_OR_STOPS: {"type": ["string", "array"], "items": _STRING, "maxItems": f.MOST_STOPS},
-    f.STOP_TOKENS: {"type": "array", "items": {"type": "integer", "minimum": 0}, "maxItems": f.MOST_STOPS},
+    f.STOP_TOKENS: {"type": "array", "items": _INTEGER | {"minimum": 0}, "maxItems": f.MOST_STOPS},
     f.STRING: _STRING,
     f.STRINGS: {"type": "array", "items": _STRING},
     f.STRINGS_BY_NAME: {"type": "object", "additionalProperties": _STRING},

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from server import api
+from server.admin.replies import Reply
 from server.admin.routes import create_admin_router
 from server.api import fields
 from server.api.endpoint import Limits, Passage
@@ -66,6 +67,29 @@ def application() -> FastAPI:
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
     return describe(application().openapi(), ENDPOINTS)
+
+
+def answers_of(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The admin API's answers: where each is given, and its schema's name."""
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items() if path.startswith("/admin/") else ():
+            for status, answer in operation["responses"].items():
+                for content in answer.get("content", {}).values():
+                    yield f"{method} {path} {status}", content["schema"].get("$ref", "").rpartition("/")[2]
+
+
+def test_every_answer_of_the_admin_api_has_an_example_that_is_one(document: dict[str, Any]) -> None:
+    given = [(where, name) for where, name in answers_of(document) if name != "HTTPValidationError"]
+    assert len(given) > 20
+    for where, name in given:
+        assert document["components"]["schemas"].get(name, {}).get("examples"), where
+    described = [one for one in subclasses(Reply) if "json_schema_extra" in vars(one)["model_config"]]
+    assert {one.__name__ for one in described} >= {name for _, name in given}
+    for one in described:
+        schema = one.model_json_schema(mode="serialization")
+        for sample in schema["examples"]:
+            Draft202012Validator(schema).validate(sample)
+            assert set(sample) == set(schema["properties"]), one
 
 
 def schema_of(document: Mapping[str, Any], endpoint: Passage) -> dict[str, Any]:
