@@ -46,10 +46,8 @@ class VectorIndex:
         self._start = start or _in_thread
         self._levels: tuple[Level, ...] = ()
         self._where: dict[str, tuple[Level, int]] = {}
-        self._changing = threading.RLock()
+        self._changing = threading.Condition()
         self._building = False
-        self._settled = threading.Event()
-        self._settled.set()
 
     def __len__(self) -> int:
         return sum(level.living for level in self._levels)
@@ -66,7 +64,8 @@ class VectorIndex:
 
     def settle(self) -> None:
         """Wait until no build is under way, and none is due."""
-        self._settled.wait()
+        with self._changing:
+            self._changing.wait_for(lambda: not self._building)
 
     def add(self, request_id: str, vectors: NDArray[np.floating]) -> None:
         """Make ``vectors`` [n, dimension], unit rows, those of ``request_id``, in place of what it had."""
@@ -138,38 +137,46 @@ class VectorIndex:
         for level in sources:
             level.frozen = True
         self._building = True
-        self._settled.clear()
-        self._start(lambda: self._run(sources, vectors))
+        try:
+            self._start(lambda: self._run(sources, vectors))
+        except RuntimeError as error:
+            self._end(sources, error)
 
     def _run(self, sources: list[Level], vectors: dict[str, NDArray[np.floating]]) -> None:
+        failure = None
         try:
             enough = sum(map(len, vectors.values())) >= self._crossover
-            built = InvertedLevel(vectors) if enough else Level(vectors)
+            self._swap(sources, InvertedLevel(vectors) if enough else Level(vectors))
         except Exception as error:
-            _LOG.error("inverted lists could not be built: %s", type(error).__name__)
-            built = None
+            failure = error
         with self._changing:
-            self._building = False
-            for level in sources:
-                level.frozen = False
-            if built is None:
-                # What is searched exactly still is. Tried again once there is more of it.
-                self._crossover *= 2
-            else:
-                self._swap(sources, built)
-            self._build_if_due()
-            if not self._building:
-                self._settled.set()
+            self._end(sources, failure)
+            if failure is None:
+                self._build_if_due()
+
+    def _end(self, sources: list[Level], failure: Exception | None) -> None:
+        """Be ready for the next build. What could not be built is searched as before, and tried again with more."""
+        if failure is not None:
+            _LOG.error("inverted lists could not be built: %s", type(failure).__name__)
+            self._crossover *= 2
+        for level in sources:
+            level.frozen = False
+        self._levels = tuple(level for level in self._levels if level.living)
+        self._building = False
+        self._changing.notify_all()
 
     def _swap(self, sources: list[Level], built: Level) -> None:
-        for place, request in enumerate(built.requests):
-            level, _ = self._where.get(request, (None, 0))
-            if level in sources:
-                self._where[request] = (built, place)
-            else:
-                built.lose(place)
-        others = [level for level in self._levels if level not in sources] + [built] * bool(built.living)
-        self._levels = tuple(sorted(others, key=_is_flat))
+        with self._changing:
+            moved = {}
+            for place, request in enumerate(built.requests):
+                level, _ = self._where.get(request, (None, 0))
+                if level in sources:
+                    moved[request] = built, place
+                else:
+                    built.lose(place)
+            others = [level for level in self._levels if level not in sources]
+            self._where |= moved
+            self._levels = tuple(sorted([*others, built], key=_is_flat))
 
 
 def _is_flat(level: Level) -> bool:

@@ -168,13 +168,74 @@ def test_a_request_of_very_many_items_is_told_by_those_looked_at_and_keeps_no_ot
     assert len(found) >= 15
 
 
+class Failing(InvertedLevel):
+    def _build(self) -> Any:
+        raise MemoryError("of the name Zelda")
+
+
+def _holds(index: VectorIndex, held: dict[str, NDArray[np.float32]]) -> bool:
+    row = _unit(3, 1)
+    return len(index) == sum(map(len, held.values())) and index.search(row, 99)[0] == pytest.approx(
+        _nearest(held, row[0], 99), abs=1e-5
+    )
+
+
+def test_a_thread_that_cannot_be_started_keeps_nothing_from_being_found_or_built_later() -> None:
+    works = False
+
+    def start(work: Callable[[], None]) -> None:
+        if not works:
+            raise RuntimeError("can't start new thread")
+        work()
+
+    index, held = VectorIndex(DIMENSION, crossover=CROSSOVER, start=start), {}
+    for number in range(12):
+        held[f"r{number}"] = _unit(number, 10)
+        index.add(f"r{number}", held[f"r{number}"])
+        index.settle()
+    assert InvertedLevel not in _levels(index)
+    assert _holds(index, held)
+    works = True
+    for number in range(12, 24):
+        held[f"r{number}"] = _unit(number, 10)
+        index.add(f"r{number}", held[f"r{number}"])
+    assert InvertedLevel in _levels(index)
+    assert _holds(index, held)
+
+
+def test_a_failed_build_of_what_was_lost_meanwhile_is_not_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    builds: list[Callable[[], None]] = []
+    index = VectorIndex(DIMENSION, crossover=CROSSOVER, start=builds.append)
+    index.add("lost", _unit(0, CROSSOVER))
+    builds.pop()()
+    index.add("kept", _unit(1, CROSSOVER))
+    index.remove("lost")
+    monkeypatch.setattr(index_module, "InvertedLevel", Failing)
+    builds.pop()()
+    assert builds == []
+    index.settle()
+    assert len(index._levels) == 1
+    assert _holds(index, {"kept": _unit(1, CROSSOVER)})
+
+
+def test_a_swap_that_fails_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    builds: list[Callable[[], None]] = []
+    index = VectorIndex(DIMENSION, crossover=CROSSOVER, start=builds.append)
+    held = {f"r{number}": _unit(number, 20) for number in range(4)}
+    for request, vectors in held.items():
+        index.add(request, vectors)
+    index.remove("r1")
+    with monkeypatch.context() as patch:
+        patch.setattr(Level, "_clear", lambda *_: 1 / 0)
+        builds.pop()()
+    index.settle()
+    index.remove("r0")
+    assert _holds(index, {"r2": held["r2"], "r3": held["r3"]})
+
+
 def test_a_build_that_fails_leaves_the_exact_search(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Failing(InvertedLevel):
-        def _build(self) -> Any:
-            raise MemoryError("of the name Zelda")
-
     monkeypatch.setattr(index_module, "InvertedLevel", Failing)
     index = VectorIndex(DIMENSION, crossover=CROSSOVER)
     with caplog.at_level(logging.DEBUG):
