@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+_ROOT = Path(__file__).resolve().parents[2]
 _LIBRARIES = ("torch", "sentence-transformers", "scikit-learn", "scipy", "numpy", "faiss-cpu")
 
 
@@ -39,15 +40,21 @@ def command_line() -> str:
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
-def code_version() -> str:
-    """The package's version, and of a checkout the commit, with ``+changes`` where files differ from it."""
+def code_version(root: Path = _ROOT) -> str:
+    """The package's version, and of a checkout the commit, with ``+changes`` where files differ from it.
+
+    What evaluations themselves write, under docs/evidence, is no change.
+    """
     version = importlib.metadata.version("unremember")
-    root, git = Path(__file__).resolve().parents[2], shutil.which("git")
+    git = shutil.which("git")
     if git is None or not (root / ".git").exists():
         return version
     commit, status = (
         subprocess.run([git, "-C", str(root), *words], capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
-        for words in (("rev-parse", "--short=12", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        for words in (
+            ("rev-parse", "--short=12", "HEAD"),
+            ("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)docs/evidence"),
+        )
     )
     return f"{version}, commit {commit}{'+changes' if status else ''}" if commit else version
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -65,3 +66,23 @@ def test_everything_is_written_and_the_page_needs_no_other_file(tmp_path: Path) 
     assert (kept["seed"], kept["sample"], kept["code"]) == (7, 3, code_version())
     assert kept["command"]
     assert kept["libraries"]["numpy"]
+
+
+def test_what_evaluations_write_is_no_change_of_the_code(tmp_path: Path) -> None:
+    evidence, code = tmp_path / "docs" / "evidence" / "figures.json", tmp_path / "code.py"
+    evidence.parent.mkdir(parents=True)
+
+    def git(*words: str) -> None:
+        who = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
+        subprocess.run(["git", "-C", str(tmp_path), *who, *words], check=True, capture_output=True)
+
+    git("init")
+    evidence.write_text("1")
+    code.write_text("1")
+    git("add", ".")
+    git("commit", "-m", "first")
+    evidence.write_text("2")
+    assert ", commit " in code_version(tmp_path)
+    assert "+changes" not in code_version(tmp_path)
+    code.write_text("2")
+    assert code_version(tmp_path).endswith("+changes")
