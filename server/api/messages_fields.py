@@ -25,6 +25,7 @@ COUNTED: Final = {
 }
 ALLOWED: Final = COUNTED | {
     # Anthropic
+    "diagnostics": f.OBJECT,
     "inference_geo": f.STRING,
     "max_tokens": f.INTEGER,
     "metadata": f.OBJECT,
@@ -34,6 +35,8 @@ ALLOWED: Final = COUNTED | {
     "temperature": f.NUMBER,
     "top_k": f.INTEGER,
     "top_p": f.NUMBER,
+    "user_profile_id": f.STRING,
+    "workspace_id": f.STRING,
     # vLLM
     "cache_salt": f.STRING,
     "watermarking": f.BOOLEAN,

@@ -11,9 +11,13 @@ from server.errors import BadRequest
 _KEPT: Final = "null: the server keeps no responses"
 ALLOWED: Final = {
     # OpenAI
+    "access_programs": f.OBJECT,
     "background": f.Type("false: the server keeps no responses", lambda value: value is False),
+    "background_options": f.OBJECT,
+    "context_management": f.OBJECTS,
     "conversation": f.Type(_KEPT, f.never),
     "frequency_penalty": f.NUMBER,
+    "image": f.OBJECT,
     "include": f.STRINGS,
     "input": f.Type("a string or an array of objects", lambda value: isinstance(value, str) or f.OBJECTS.check(value)),
     "instructions": f.STRING,
@@ -22,6 +26,7 @@ ALLOWED: Final = {
     "max_tool_calls": f.INTEGER,
     "metadata": f.STRINGS_BY_NAME,
     "model": f.STRING,
+    "moderation": f.OBJECT,
     "parallel_tool_calls": f.BOOLEAN,
     "presence_penalty": f.NUMBER,
     "previous_response_id": f.Type(_KEPT, f.never),

@@ -3,15 +3,19 @@ from __future__ import annotations
 from math import inf, nan
 
 import pytest
+from anthropic.types import message_create_params
 from openai.types import completion_create_params
 from openai.types.chat import chat_completion_content_part_text_param
 from openai.types.chat import completion_create_params as chat_create_params
+from openai.types.responses import response_create_params
 
 from server.api import fields as f
 from server.api.chat import ChatCompletions
 from server.api.completions import Completions
 from server.api.endpoint import Limits
 from server.api.fields import FieldRules
+from server.api.messages import Messages
+from server.api.responses import Responses
 from server.errors import BadRequest
 
 RULES = FieldRules({"n": f.INTEGER, "stop": f.STRING_OR_STRINGS}, {"echo": f.PROMPT}, extra=("custom", "echo"))
@@ -76,6 +80,7 @@ def test_extra_fields_may_stand_in_messages() -> None:
 
 
 CHAT, COMPLETIONS = ChatCompletions(Limits()), Completions(Limits())
+RESPONSES, MESSAGES = Responses(Limits()), Messages(Limits())
 
 
 @pytest.mark.parametrize(
@@ -87,7 +92,9 @@ CHAT, COMPLETIONS = ChatCompletions(Limits()), Completions(Limits())
             chat_completion_content_part_text_param.ChatCompletionContentPartTextParam,
         ),
         (COMPLETIONS.rules, completion_create_params.CompletionCreateParamsStreaming),
+        (RESPONSES.rules, response_create_params.ResponseCreateParamsStreaming),
+        (MESSAGES.rules, message_create_params.MessageCreateParamsStreaming),
     ],
 )
-def test_every_field_that_openais_client_documents_is_known(rules: FieldRules, documented: type) -> None:
+def test_every_field_that_the_official_clients_document_is_known(rules: FieldRules, documented: type) -> None:
     assert documented.__annotations__.keys() - {*rules.allowed, *rules.refused} == set()
