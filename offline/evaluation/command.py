@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from guards.detect.calibration import Calibration
     from guards.detect.encoder import Encoder
+    from guards.detect.static import StaticEncoder
     from offline.evaluation.memory import RememberingEncoder
 
 
@@ -33,6 +34,8 @@ def evaluate_detectors(
     encoder_directory: Path,
     load: Callable[[Path], Encoder],
     calibrate: Callable[[RememberingEncoder], Calibration],
+    static: Callable[[Encoder, Calibration], StaticEncoder | None],
+    windows: int | None,
     rates: tuple[float, float, float],
     cache: Path | None,
     tuned: Path | None,
@@ -46,6 +49,8 @@ def evaluate_detectors(
     """Each data set's figures, and the directory that its page was written to.
 
     Args:
+        static: the static stage's embeddings, or None where the settings ask for none.
+        windows: of a request, as many as the encoder reads at most after the static stage.
         rates: the high band's false-positive rate, the low band's, and the confidence of both.
         downloads: where packages with data are kept.
         progress: is told what is being done, how much of it, and of how much.
@@ -62,7 +67,17 @@ def evaluate_detectors(
         kept = cache or Path(scratch)
         try:
             out.mkdir(parents=True, exist_ok=True)
-            tools = Tools(load(encoder_directory), encoder_directory, calibrate, Rates(*rates), kept, tuned, load)
+            tools = Tools(
+                load(encoder_directory),
+                encoder_directory,
+                calibrate,
+                Rates(*rates),
+                kept,
+                tuned,
+                load,
+                static,
+                windows,
+            )
         except OSError as error:
             raise DataError(str(error)) from None
         for one in sets:

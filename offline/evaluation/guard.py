@@ -85,11 +85,14 @@ class Guard:
 
     name = "Unremember"
 
-    def __init__(self, scopes: Sequence[Scope], queue: EncoderQueue, calibration: Calibration, rates: Rates) -> None:
-        self._detector = make_detector(scopes, queue, calibration)
+    def __init__(self, detector: Detector, rates: Rates, *, sifted: bool = False) -> None:
+        """``sifted`` tells whether the detector has a static stage."""
+        self._detector = detector
         self.note = (
-            f"This project's detector: {len(scopes)} scopes, bands at {rates.high:g} and {rates.low:g} of its own "
-            f"background with confidence {rates.confidence:g}."
+            f"This project's detector: {len(detector.scopes())} scopes, bands at {rates.high:g} and {rates.low:g} of "
+            f"its own background with confidence {rates.confidence:g}."
+            + " With the static stage, which bands are told after, and scores before."
+            * sifted
         )
 
     async def judge(self, prompts: Sequence[Prompt]) -> Judged:

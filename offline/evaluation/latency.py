@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
     from guards.detect.batching import TextEncoder
     from guards.detect.calibration import Calibration
-    from guards.scope import Scope, Source
+    from guards.detect.detector import Detector
+    from guards.scope import Source
     from offline.evaluation.guard import Rates
+
+    Make = Callable[[EncoderQueue, Callable[[str, float], None] | None], Detector]
+    """Makes a detector, which tells of each stage and the seconds spent in it."""
 
 _SHORT = (20, 40)
 """Tokens of the prompts that stand for the usual ones."""
@@ -44,8 +48,7 @@ class Latency:
 
 async def measure(
     encoder: TextEncoder,
-    scopes: Sequence[Scope],
-    calibration: Calibration,
+    make: Make,
     prompts: Sequence[Prompt],
     *,
     count: int,
@@ -67,7 +70,7 @@ async def measure(
         queue = EncoderQueue(encoder, max_tokens=1_000_000, batch_tokens=4_096)
         queue.start()
         try:
-            found.append(await _verdicts(kind, chosen, queue, encoder, scopes, calibration, done))
+            found.append(await _verdicts(kind, chosen, queue, encoder, make, done))
         finally:
             queue.close()
     return found
@@ -78,12 +81,11 @@ async def _verdicts(
     prompts: Sequence[Prompt],
     queue: EncoderQueue,
     encoder: TextEncoder,
-    scopes: Sequence[Scope],
-    calibration: Calibration,
+    make: Make,
     done: Callable[[int], None],
 ) -> Latency:
     stages: defaultdict[str, list[float]] = defaultdict(list)
-    detector = make_detector(scopes, queue, calibration, lambda stage, spent: stages[stage].append(1_000.0 * spent))
+    detector = make(queue, lambda stage, spent: stages[stage].append(1_000.0 * spent))
     warm_up = min(_WARM_UP, len(prompts) - 1)
     for place, prompt in enumerate(prompts):
         if place == warm_up:

@@ -13,15 +13,17 @@ from offline.evaluation import latency
 from offline.evaluation.baselines import Classifier, Cosine, OutlierDetector
 from offline.evaluation.detector import evaluate, make_sheet
 from offline.evaluation.errors import DataError
-from offline.evaluation.guard import Guard, compiled
+from offline.evaluation.guard import Guard, compiled, make_detector
 from offline.evaluation.memory import RememberingEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from guards.detect.calibration import Calibration
+    from guards.detect.detector import Detector
     from guards.detect.encoder import Encoder
+    from guards.detect.static import StaticEncoder
     from guards.scope import Scope
     from offline.evaluation.contestant import Contestant
     from offline.evaluation.dataset import DataSet
@@ -62,6 +64,10 @@ class Tools:
     tuned: Path | None
     """A contrastively tuned encoder's files."""
     load: Callable[[Path], Encoder]
+    static: Callable[[Encoder, Calibration], StaticEncoder | None] = lambda _encoder, _calibration: None
+    """The static embeddings of an encoder, made or read; None if there is to be no static stage."""
+    windows: int | None = None
+    """With the static stage: windows of a request that the encoder reads at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +122,16 @@ async def _run(
         encoder = RememberingEncoder(tools.encoder, tools.encoder.fingerprint, tools.cache)
         stack.callback(encoder.close)
         calibration = await asyncio.to_thread(tools.calibrate, encoder)
+        static = await asyncio.to_thread(tools.static, tools.encoder, calibration)
         queue = stack.enter_context(_queue(encoder))
         scopes = await _compiled(data, queue, calibration, tools.rates, progress)
+
+        def make(queue: EncoderQueue, observe: Callable[[str, float], None] | None = None) -> Detector:
+            return make_detector(scopes, queue, calibration, observe, static=static, windows=tools.windows)
+
         columns = []
-        for contestant in _contestants(data, scopes, queue, encoder, calibration, tools, options, stack):
+        guard = Guard(make(queue), tools.rates, sifted=static is not None)
+        for contestant in _contestants(guard, data, encoder, calibration, tools, options, stack):
             count = _Count(f"{data.name}: {contestant.name}", sheet.size, progress)
             columns.append(await evaluate(contestant, sheet, worst=options.worst, done=count))
         latencies: list[Latency] = []
@@ -128,7 +140,7 @@ async def _run(
             total = options.latency + max(1, options.latency // 10)
             count = _Count(f"{data.name}: latency", total, progress)
             latencies = await latency.measure(
-                tools.encoder, scopes, calibration, sheet.near, count=options.latency, seed=options.seed, done=count
+                tools.encoder, make, sheet.near, count=options.latency, seed=options.seed, done=count
             )
             learning = await latency.learning(tools.encoder, data.requests, calibration, tools.rates)
     return Result(data, sheet, tuple(columns), tuple(latencies), learning, tools.encoder.fingerprint)
@@ -170,17 +182,16 @@ async def _compiled(
 
 
 def _contestants(
+    guard: Guard,
     data: DataSet,
-    scopes: Sequence[Scope],
-    queue: EncoderQueue,
     encoder: RememberingEncoder,
     calibration: Calibration,
     tools: Tools,
     options: Options,
     stack: ExitStack,
 ) -> Iterator[Contestant]:
-    """Ours and the baselines, each made when it is its turn."""
-    yield Guard(scopes, queue, calibration, tools.rates)
+    """Ours and the baselines, each of these made when it is its turn."""
+    yield guard
     forget = list(dict.fromkeys(text for source in data.requests for text in item_texts(source).forget))
     if "cosine" in options.baselines:
         yield Cosine(encoder.encode, forget)

@@ -87,7 +87,7 @@ def detector(
     comes with its 95 % Wilson interval. Data must be held out: nothing that a detector was trained or calibrated on.
     """
     from server.assets import encoder_directory
-    from server.loading import load_calibration, load_encoder_from
+    from server.loading import load_calibration, load_encoder_from, load_static
 
     settings = context.settings()
     evaluate = job("evaluate-detector")
@@ -101,6 +101,10 @@ def detector(
                 encoder_directory=encoder_directory(settings),
                 load=partial(load_encoder_from, settings),
                 calibrate=lambda encoder: load_calibration(settings, encoder, partial(_share, progress)),
+                static=lambda encoder, calibration: load_static(
+                    settings, encoder, calibration, partial(_share, progress)
+                ),
+                windows=settings.static_windows,
                 rates=(
                     settings.false_positive_rate,
                     settings.low_false_positive_rate,

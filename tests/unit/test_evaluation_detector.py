@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from guards.detect.static import Cutoff
 from guards.plan import Role
 from guards.scope import Example, Kind, Source
 from offline.evaluation import forms
@@ -25,7 +27,7 @@ from offline.evaluation.prompts import PLAIN, Prompt
 from offline.evaluation.run import Options, Result, Tools, run
 from server.api.chat import ChatCompletions
 from server.api.endpoint import Limits
-from tests.fakes.encoder import WordEncoder, calibration, embed
+from tests.fakes.encoder import WordEncoder, calibration, embed, static_encoder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -191,11 +193,9 @@ def test_what_was_encoded_once_is_kept_without_its_text(tmp_path: Path) -> None:
     assert Memory("one", (3,), None).get([], embed).shape == (0, 3)
 
 
-@pytest.fixture(scope="module")
-def result() -> Result:
-    """Everything but O3, which needs a model's layers."""
+def _tools() -> Tools:
     encoder = WordEncoder()
-    tools = Tools(
+    return Tools(
         encoder=encoder,  # type: ignore[arg-type]
         directory=None,  # type: ignore[arg-type]
         calibrate=lambda _: calibration(),
@@ -204,6 +204,12 @@ def result() -> Result:
         tuned=None,
         load=lambda _: encoder,  # type: ignore[arg-type,return-value]
     )
+
+
+@pytest.fixture(scope="module")
+def result() -> Result:
+    """Everything but O3, which needs a model's layers."""
+    tools = _tools()
     told: list[tuple[str, int, int]] = []
     made = run(
         DATA,
@@ -228,6 +234,23 @@ def test_the_gateways_detector_runs_through_every_form(result: Result) -> None:
     }
     assert {one.kind for one in result.latencies} == {"short", "long"}
     assert {"lexical", "encode", "search", "score", "verdict"} <= set(result.latencies[0].stages)
+
+
+def test_the_static_stage_is_evaluated_where_it_is_asked_for() -> None:
+    asked = "Which botanist found the moss of the old forest, the glowing moss?"
+    static = replace(static_encoder([asked, "How do I bake bread with eggs?"]), cutoff=Cutoff(1.1))
+    example = Example("Which botanist found the glowing moss of the old forest?", "The botanist of the moss.")
+    unnamed = replace(
+        DATA, requests=(Source(SUBJECT, Kind.PERSON, examples=(example,)),), positives=(Prompt((asked,), SUBJECT),)
+    )
+    found = [
+        run(unnamed, Forms((), ""), tools, Options(latency=3, baselines=()), lambda *_: None)
+        for tools in (_tools(), replace(_tools(), static=lambda *_: static, windows=3))
+    ]
+    whole, sifted = (one.columns[0] for one in found)
+    assert [column.cells[PLAIN].missed[HIGH].count for column in (whole, sifted)] == [0, 1]
+    assert ["static stage" in column.note for column in (whole, sifted)] == [False, True]
+    assert ["static" in one.latencies[0].stages for one in found] == [False, True]
 
 
 def test_a_conversation_is_read_as_the_chat_endpoint_reads_it() -> None:
@@ -274,6 +297,8 @@ def test_the_whole_command_on_a_directory(tmp_path: Path) -> None:
             encoder_directory=tmp_path,
             load=lambda _: encoder,  # type: ignore[arg-type,return-value]
             calibrate=lambda _: calibration(),
+            static=lambda *_: None,
+            windows=None,
             rates=(0.001, 0.01, 0.95),
             cache=None,
             tuned=None,
