@@ -54,6 +54,11 @@ def fingerprint(rates: tuple[float, float, float]) -> str:
     return hashlib.sha256(Path(__file__).read_bytes() + repr(rates).encode()).hexdigest()[:16]
 
 
+def calibration_scopes() -> list[TrainingScope]:
+    """Those that the static stage is calibrated by, unless others are given."""
+    return [scope for number in range(1, _SETS + 1) for scope in training_scopes(SEED + number)]
+
+
 def distil(
     directory: Path,
     encoder: Encoder,
@@ -70,7 +75,7 @@ def distil(
     thread of its own.
     """
     if scopes is None:
-        scopes = [scope for number in range(1, _SETS + 1) for scope in training_scopes(SEED + number)]
+        scopes = calibration_scopes()
     say = progress or (lambda _: None)
     tokenizer, tokens = _tokens(directory, lambda share: say(_TOKENS_DONE * share))
     static = StaticEncoder(tokenizer, tokens, *_mapped(tokenizer, tokens, calibration))

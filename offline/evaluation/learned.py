@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from guards.detect.words import Words
 from offline.detector.background import background_prompts
 from offline.detector.training import training_scopes
+from offline.encoder.distillation import calibration_scopes
 from offline.encoder.pairs import training_pairs
 from offline.encoder.tuning import Tuning
 
@@ -22,13 +23,13 @@ FEWEST_WORDS = 4
 
 
 def learned_texts() -> Iterator[str]:
-    """What is drawn from the detector's data, for the encoder too, and every string in its files."""
+    """What is drawn from the detector's data, by every default seed, for the encoder too; every string in its files."""
     yield from background_prompts()
-    for scope in training_scopes():
+    for scope in (*training_scopes(), *calibration_scopes()):
         yield from (*scope.inside, *scope.near)
         for example in (*scope.source.examples, *scope.source.retain_examples):
             yield from (example.prompt, example.response, f"{example.prompt} {example.response}")
-    for pair in training_pairs(Tuning().pairs):
+    for pair in training_pairs(Tuning().pairs, Tuning().seed):
         yield from (pair.one, pair.other)
     yield from _strings_in(resources.files("offline.detector") / "data")
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -16,6 +18,9 @@ import offline.detector
 from guards.scope import Example, Kind
 from offline.detector.background import background_prompts
 from offline.detector.training import training_scopes
+from offline.encoder.distillation import calibration_scopes
+from offline.encoder.pairs import training_pairs
+from offline.encoder.tuning import Tuning
 from offline.evaluation import tofu, trivia
 from offline.evaluation.dataset import DataSet, load
 from offline.evaluation.errors import DataError
@@ -23,7 +28,7 @@ from offline.evaluation.learned import keys, learned_keys
 from offline.evaluation.ordinary import ordinary_prompts
 from offline.evaluation.prompts import PLAIN
 from offline.evaluation.transforms import fillers
-from server.cli import commands
+from server.cli import commands, train
 
 pytestmark = pytest.mark.thorough
 
@@ -139,8 +144,16 @@ def test_all_of_the_detectors_data_counts_as_learned_from() -> None:
     assert {path.suffix for path in files} <= {".json", ".txt", ".jsonl"}
     written_by_hand = [line for path in files if path.suffix == ".txt" for line in path.read_text("utf-8").splitlines()]
     assert set(keys([*background_prompts(), *written_by_hand])) <= learned_keys()
-    for scope in training_scopes():
+    for scope in (*training_scopes(), *calibration_scopes()):
         assert set(keys([*scope.inside, *scope.near])) <= learned_keys()
+
+
+def test_what_an_encoder_is_tuned_on_by_default_counts_as_learned_from() -> None:
+    given = {name: option.default for name, option in inspect.signature(train.encoder).parameters.items()}
+    defaults = {name: default for name, default in given.items() if default is not inspect.Parameter.empty}
+    assert defaults == asdict(Tuning())
+    pairs = training_pairs(defaults["pairs"], defaults["seed"])
+    assert set(keys(text for pair in pairs for text in (pair.one, pair.other))) <= learned_keys()
 
 
 def is_held_out(data: DataSet) -> None:
