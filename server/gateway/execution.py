@@ -73,7 +73,7 @@ class Execution:
         """Send the answer to the client's own request, under the watch. Raises UpstreamError."""
         response = await call.response()
         progress = judged.progress
-        progress.held = max(progress.verdict - call.arrived_at, 0.0)
+        progress.held = call.held(progress.verdict)
         progress.ready = True
         if response.status >= 400:
             progress.outcome = "upstream_error"

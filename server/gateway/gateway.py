@@ -249,7 +249,7 @@ class Gateway:
         """Send the upstream's answer as it is."""
         response = call.arrived() or await call.response()
         progress.ready = True
-        progress.held = max(progress.verdict - call.arrived_at, 0.0)
+        progress.held = call.held(progress.verdict)
         progress.outcome = "passed" if response.status < 400 else "upstream_error"
         await relay(exchange, response)
 

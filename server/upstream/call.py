@@ -52,6 +52,15 @@ class Call:
             return self._task.result()
         return None
 
+    def held(self, verdict: float) -> float:
+        """Seconds that something of the answer has waited for the verdict, which has just come.
+
+        Of a stream, whose head comes before there is anything to wait, it is an upper bound.
+        """
+        response = self.arrived()
+        begun = response is not None and response.content.total_bytes > 0
+        return max(verdict - self.arrived_at, 0.0) if begun else 0.0
+
     def close(self) -> None:
         """Give the connection back, or cut it if the answer is not read to its end: vLLM then stops."""
         if self._closed:

@@ -63,6 +63,27 @@ async def test_the_request_is_forwarded_at_once_and_the_answer_held(
     assert timings["total"] >= timings["detect"] > timings["upstream"]
 
 
+async def test_a_verdict_that_comes_before_the_first_token_adds_nothing(gate: Wired, upstream: FakeUpstream) -> None:
+    """A stream's head comes at once, long before there is anything to hold."""
+    first = asyncio.Event()
+
+    async def thinking(number: int) -> None:
+        if number == 0:
+            await first.wait()
+
+    upstream.between = thinking
+    gate.detector.gate = asyncio.Event()
+    asking = asyncio.create_task(gate.chat(stream=True))
+    await until(lambda: upstream.generated())
+    await settled()
+    gate.detector.gate.set()
+    await settled()
+    first.set()
+    await (await asking).read()
+    timings = gate.decisions[-1].timings_ms
+    assert timings["upstream"] > timings["detect"]
+
+
 async def test_a_flagged_request_is_aborted_and_nothing_of_its_answer_goes_out(
     gate: Wired, upstream: FakeUpstream
 ) -> None:
