@@ -14,7 +14,7 @@ from guards.engine.folding import fold
 from guards.phrases.matching import Hit
 from guards.phrases.phrase import Phrase, PhraseClass
 from guards.scope import Context
-from server.api.answer import REASONING, STOP, TEXT, TOKENS, TOOL
+from server.api.answer import STOP, TEXT, TOKENS, TOOL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping, Sequence
@@ -109,13 +109,13 @@ class Watch:
 
     def _listed_for(self, channel: str) -> Sequence[Container[tuple[str, str]]]:
         """The phrases that the client's schemas list for a channel. The engine, and tokens, know no channels."""
-        if channel in (REASONING, STOP):
-            return ()
         if self._listed is None:
             text, calls = (self._found_in(listed) for listed in self._enumerated())
             self._listed = text, calls
         text, calls = self._listed
-        return (text,) if channel == TEXT else (calls,) if channel.startswith(TOOL) else (text, calls)
+        if channel == TOKENS:
+            return (text, calls)
+        return (text,) if channel == TEXT else (calls,) if channel.startswith(TOOL) else ()
 
     def _found_in(self, texts: Sequence[str], counts: Callable[[Hit], bool] = lambda hit: True) -> set[tuple[str, str]]:
         return {
