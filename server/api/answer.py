@@ -109,8 +109,3 @@ class Answer(ABC):
     @abstractmethod
     def strike(self, forbidden: Forbidden, limit: int | None) -> Answer:
         """Without forbidden alternatives to its tokens, and with at most ``limit`` for each."""
-
-    @property
-    @abstractmethod
-    def completion_tokens(self) -> int:
-        """Tokens generated, by its own account; 0 if it gives none."""

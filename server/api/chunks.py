@@ -333,11 +333,6 @@ class Choices(Answer):
                 edits += self._shape.strikes(self._text, choice, forbidden, limit)
         return self._spliced(edits) if edits else self
 
-    @property
-    def completion_tokens(self) -> int:
-        usage = self._members["usage"].value if "usage" in self._members else None
-        return int((usage or {}).get("completion_tokens") or 0)
-
     def _choice(self, index: int) -> Value:
         return next(choice for choice in self._choices if choice.value["index"] == index)
 

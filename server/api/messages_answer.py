@@ -65,10 +65,6 @@ class Message(Answer):
     def strike(self, forbidden: Forbidden, limit: int | None) -> Message:
         return self  # this API has no log-probabilities
 
-    @property
-    def completion_tokens(self) -> int:
-        return int((self._members["usage"].value or {}).get("output_tokens") or 0)
-
 
 @dataclass
 class _Story:

@@ -77,10 +77,6 @@ class Response(Answer):
                 edits += strikes(self._text, logprobs, shown(logprobs, forbidden, limit))
         return self._spliced(edits) if edits else self
 
-    @property
-    def completion_tokens(self) -> int:
-        return int((self._members["usage"].value or {}).get("output_tokens") or 0)
-
     def _spliced(self, edits: Sequence[tuple[Value, str]]) -> Response:
         return Response(spliced(self._text, edits).encode())
 
