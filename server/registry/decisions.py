@@ -94,7 +94,9 @@ class DecisionLog:
 
     async def close(self) -> None:
         """Write what is queued, then stop."""
-        await self._writing.close()
+        # Not amid a batch: it might be written, and still queued.
+        async with self._flushing:
+            await self._writing.close()
         with contextlib.suppress(*DATABASE_ERRORS):
             await self.flush()
 

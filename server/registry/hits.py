@@ -80,7 +80,9 @@ class PhraseHits:
 
     async def close(self) -> None:
         """Write what waits, then stop."""
-        await self._writing.close()
+        # Not amid a batch: it might be written, and still wait.
+        async with self._flushing:
+            await self._writing.close()
         with contextlib.suppress(*DATABASE_ERRORS):
             await self.flush()
 

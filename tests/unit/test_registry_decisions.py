@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import func, select
 
@@ -14,6 +15,10 @@ from server.registry.decisions import Decision, DecisionDetection, DecisionInter
 from server.registry.tables import decisions
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
     from server.registry.registry import Registry
 
 DECISION = Decision(
@@ -57,6 +62,30 @@ async def test_the_task_writes_and_close_writes_the_rest(registry: Registry) -> 
     log.record(numbered(2))
     await log.close()
     assert await rows(registry) == 2
+
+
+async def test_what_is_being_written_when_it_closes_is_written_once(registry: Registry) -> None:
+    committed, go_on = asyncio.Event(), asyncio.Event()
+
+    class Slow:
+        """An engine that takes its time to say that it has committed."""
+
+        @contextlib.asynccontextmanager
+        async def begin(self) -> AsyncIterator[AsyncConnection]:
+            async with registry.engine.begin() as connection:
+                yield connection
+            committed.set()
+            await go_on.wait()
+
+    log = DecisionLog(cast("AsyncEngine", Slow()), retention=100, interval=0.01)
+    log.start()
+    log.record(numbered(1))
+    await asyncio.wait_for(committed.wait(), 10)
+    closing = asyncio.create_task(log.close())
+    await asyncio.sleep(0.05)
+    go_on.set()
+    await closing
+    assert await rows(registry) == 1
 
 
 async def test_retention_is_by_count(registry: Registry) -> None:
