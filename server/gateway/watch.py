@@ -155,7 +155,7 @@ def unescaped(text: str) -> str:
 
 
 def sentences_in(text: str) -> list[str]:
-    """The sentences of the strings in a JSON text, in their order; of the text itself where it is no JSON."""
+    """The sentences of the strings in a JSON text, names among them; of the text itself where it is no JSON."""
     try:
         value: object = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -164,14 +164,16 @@ def sentences_in(text: str) -> list[str]:
 
 
 def _strings(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for inner in value.values():
-            yield from _strings(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _strings(inner)
+    # As deep as JSON may be, which is deeper than calls may. A name of one word says nothing.
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict):
+            left += [*one.values(), *(name for name in one if " " in name)]
+        elif isinstance(one, list):
+            left += reversed(one)
 
 
 class Met(NamedTuple):

@@ -15,6 +15,7 @@ from guards.detect.allowance import CLIENT
 from guards.errors import CannotDecide
 from guards.phrases.phrase import PhraseClass
 from guards.scope import Action, Context, Items, Mode, Statement
+from server.gateway.watch import sentences_in
 from tests.fakes.clients import (
     alternatives,
     answers,
@@ -471,6 +472,12 @@ async def test_nor_do_arguments_that_say_it_in_other_words(
     raw = await (await gate.post(path, asked(path, "Who?", stream=stream, **tooled(path)))).read()
     assert b"Some say" not in raw
     assert json.loads(called(path, raw)) == json.loads(calls[1])
+
+
+def test_json_is_read_however_deep_and_its_names_too() -> None:
+    deep = "[" * 1_000 + '{"Some say it.": "It was he."}' + "]" * 1_000
+    assert set(sentences_in(deep)) == {"Some say it.", "It was he."}
+    assert sentences_in("[" * 3_000) == ["[" * 3_000]
 
 
 @pytest.mark.parametrize("stream", [False, True])
