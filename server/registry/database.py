@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +37,7 @@ _DRIVERS: Final = {
     "postgresql+asyncpg": "postgresql+asyncpg",
 }
 _BUSY_SECONDS: Final = 10.0
+_BUSY_STEP_SECONDS: Final = 0.01
 # Any number that no other program locks on; all replicas must agree on it.
 _MIGRATION_LOCK: Final = 7_236_831_902
 
@@ -125,7 +128,25 @@ def _make_private(database: str | None) -> None:
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
+    _write_ahead(cursor)
     # FULL: in WAL mode anything less may lose the last commits with the power, and a 201 is a promise.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _write_ahead(cursor: Any) -> None:
+    """Choose the WAL, which the file then keeps.
+
+    SQLite fails at once, busy timeout or not, when two connections to a new file choose it together. The
+    other is through after one statement, which runs in a thread of its own: nothing here has to let it.
+    """
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_BUSY_STEP_SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,14 @@ async def test_the_file_is_private_and_durable(tmp_path: Path) -> None:
     modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "data").iterdir()}
     assert modes == {0o600}
     await registry.close()
+
+
+async def test_new_files_are_opened_by_four_at_once(tmp_path: Path) -> None:
+    # About one file in ten could not be opened by all of them before the change to WAL was waited for.
+    for number in range(20):
+        url = f"sqlite:///{tmp_path / str(number) / 'registry.db'}"
+        for one in await asyncio.gather(*(Registry.open(url, Vault(VAULT_KEY)) for _ in range(4))):
+            await one.close()
 
 
 async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
