@@ -29,6 +29,8 @@ class CorruptionProfile:
     """How many dimensions of an embedding are changed; 0 is all of them."""
     curve: Mapping[str, Any] = field(default_factory=dict)
     """What the sweep measured, JSON-able: see ``offline.corruption.sweep``."""
+    root: str = ""
+    """What the upstream had loaded under that name: ``root`` of the model's card. Empty where that is not known."""
 
 
 def token_spans(

@@ -320,6 +320,8 @@ class ProfileReply(Reply):
     strength: float
     dimensions: int
     curve: dict[str, Any]
+    root: str
+    """What the upstream had loaded under that name when the strength was found."""
 
 
 class UpstreamReply(Reply):

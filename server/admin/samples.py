@@ -103,6 +103,7 @@ STATUS: Final[dict[str, Any]] = {
             "strength": 1.0,
             "dimensions": 0,
             "curve": {"leak": 0.0, "fluency": 0.82},
+            "root": "/models/smollm2-135m-instruct",
         }
     ],
     "decisions_dropped": 0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -29,19 +30,27 @@ _ANSWER_TOKENS: Final = 20
 
 
 class Strengths:
-    """The corruption profiles of the served models. A model without one is declined for, until its sweep has run."""
+    """The corruption profiles of the served models. A model without one is declined for, until its sweep has run.
+
+    A profile belongs to what was loaded when it was made: other weights under the same name are swept anew.
+    """
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._profiles: dict[str, CorruptionProfile] = {}
+        self._pool: Pool | None = None
         self._watching: Periodic | None = None
 
     def get(self, model: str) -> CorruptionProfile | None:
         """The profile of a served model, if its sweep has run."""
-        return self._profiles.get(model)
+        profile = self._profiles.get(model)
+        if profile is None or self._pool is None or profile.root not in self._pool.roots(model):
+            return None
+        return profile
 
     async def start(self, pool: Pool, renderer: Renderer | None, salt_key: bytes, *, poll_interval: float) -> None:
         """Read the known profiles; in the background, sweep every served model that has none."""
+        self._pool = pool
         await self._read()
         work = partial(self._sweep_missing, pool, renderer, salt_key)
         self._watching = Periodic("the corruption sweep", work, poll_interval, at_once=True)
@@ -56,18 +65,19 @@ class Strengths:
         self._profiles = {profile.model: profile for profile in await self._registry.corruption_profiles()}
 
     async def _sweep_missing(self, pool: Pool, renderer: Renderer | None, salt_key: bytes) -> None:
-        missing = [model for model in pool.models() if model not in self._profiles]
+        missing = [model for model in pool.models() if self.get(model) is None]
         if missing:
             await self._read()  # another replica may have swept it meanwhile
         for model in missing:
             upstream = next((found for found in pool.upstreams if pool.proven(found)), None)
-            if model not in self._profiles and upstream is not None and model in upstream.cards:
-                await self._sweep(model, Interview(pool, upstream, renderer, salt_key, model))
+            if self.get(model) is None and upstream is not None and model in upstream.cards:
+                root = str(upstream.cards[model].get("root") or "")
+                await self._sweep(model, root, Interview(pool, upstream, renderer, salt_key, model))
 
-    async def _sweep(self, model: str, interview: Interview) -> None:
+    async def _sweep(self, model: str, root: str, interview: Interview) -> None:
         log.info("sweeping the corruption strength of a newly served model; its prompts are declined meanwhile")
         sweep = await asyncio.to_thread(job, "corruption-sweep")
-        profile: CorruptionProfile = await sweep(interview, model=model)
+        profile: CorruptionProfile = replace(await sweep(interview, model=model), root=root)
         await self._registry.save_corruption_profile(profile)
         self._profiles[model] = profile
         log.info("corruption strength found: %s %.2f", profile.kind, profile.strength)

@@ -19,7 +19,12 @@ async def read_profiles(connection: AsyncConnection) -> list[CorruptionProfile]:
     query = select(corruption_profiles).order_by(corruption_profiles.c.model)
     return [
         CorruptionProfile(
-            model=row.model, kind=row.kind, strength=row.strength, dimensions=row.dimensions, curve=row.curve
+            model=row.model,
+            kind=row.kind,
+            strength=row.strength,
+            dimensions=row.dimensions,
+            curve=row.curve,
+            root=row.root,
         )
         for row in await connection.execute(query)
     ]
@@ -35,6 +40,7 @@ async def write_profile(connection: AsyncConnection, profile: CorruptionProfile)
             strength=profile.strength,
             dimensions=profile.dimensions,
             curve=dict(profile.curve),
+            root=profile.root,
             created_at=time.time(),
         )
     )

@@ -98,6 +98,7 @@ corruption_profiles = Table(
     Column("dimensions", Integer, nullable=False),
     Column("curve", JSON, nullable=False),
     Column("created_at", Double, nullable=False),
+    Column("root", Text, nullable=False, server_default=""),
 )
 
 decisions = Table(

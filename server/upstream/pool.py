@@ -108,6 +108,10 @@ class Pool:
                 cards.setdefault(name, card)
         return cards
 
+    def roots(self, model: str) -> set[str]:
+        """What the upstreams say they have loaded under a public model's name: a path, or a hub's name."""
+        return {str(upstream.cards[model].get("root") or "") for upstream in self.upstreams if model in upstream.cards}
+
     def default_model(self) -> str:
         """The model of a request that names none. Raises Unavailable before any upstream was seen."""
         for upstream in self.upstreams:

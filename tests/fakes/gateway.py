@@ -18,12 +18,8 @@ from guards.plan import Band, Detection, Evidence, Role, Segment, Span
 from guards.scope import Action, Context, Mode, Policy
 from guards.watch.meaning import Meaning
 from guards.watch.watchlist import Watchlist
-from server.api.chat import ChatCompletions
-from server.api.completions import Completions
 from server.api.endpoint import Limits
-from server.api.messages import Messages
 from server.api.passing import LISTED, CountTokens
-from server.api.responses import Responses
 from server.auth import BearerKeys, digest
 from server.gateway.gateway import Gateway
 from server.gateway.routes import data_routes, not_found
@@ -32,6 +28,7 @@ from server.telemetry import Telemetry
 from server.upstream.client import UpstreamClient
 from server.upstream.pool import Pool
 from server.upstream.proof import Prover
+from tests.fakes.codecs import CODECS
 from tests.fakes.upstream import MODEL
 
 if TYPE_CHECKING:
@@ -62,6 +59,9 @@ class FakeDetector:
         self.action = Action.DECLINE
         self.actions: dict[str, Action] = {}
         """Other actions, by request."""
+        self.policy: tuple[Action, ...] | None = None
+        """If set, all that is done, whatever the request: nothing, if it is empty."""
+        self.band = Band.HIGH
         self.found: dict[str, dict[int, str]] = {}
         self.mode = Mode.ENFORCE
         self.spans = True
@@ -96,13 +96,15 @@ class FakeDetector:
 
     def detection(self, request_id: str, hits: dict[int, str], segments: Sequence[Segment]) -> Detection:
         """Segments that a request flags, with the name found in each."""
+        actions = (self.actions.get(request_id, self.action),) if self.policy is None else self.policy
+        by_band = {self.band.value: actions}
         return Detection(
             request_id=request_id,
             version=1,
             mode=self.mode,
-            policy=Policy(high=(self.actions.get(request_id, self.action),), low=(), context=Context.SUPPLIED),
+            policy=Policy(by_band.get("high", ()), by_band.get("low", ()), Context.SUPPLIED),
             probability=0.99,
-            band=Band.HIGH,
+            band=self.band,
             threshold=0.5,
             margin=0.49,
             segments=tuple(hits),
@@ -167,7 +169,7 @@ def restriction(phrases: Sequence[Phrase], associated: Sequence[str]) -> dict[st
 
 
 def profile(model: str = MODEL) -> CorruptionProfile:
-    return CorruptionProfile(model=model, kind="gaussian-first", strength=4.0, dimensions=0)
+    return CorruptionProfile(model=model, kind="gaussian-first", strength=4.0, dimensions=0, root=model)
 
 
 @contextlib.asynccontextmanager
@@ -249,7 +251,7 @@ async def wired(
     )
     telemetry.watch(in_flight=lambda: gateway.in_flight)
     limits = Limits(settings.max_messages, settings.extra_fields)
-    generating = [ChatCompletions(limits), Completions(limits), Responses(limits), Messages(limits)]
+    generating = [codec(limits) for codec in CODECS.values()]
     passed = [CountTokens(limits), *(LISTED[name](limits) for name in settings.pass_endpoints)]
     routes = data_routes(gateway, [*generating, *passed], pool, keys)
     app = Starlette(routes=routes)

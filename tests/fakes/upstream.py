@@ -60,6 +60,8 @@ class FakeUpstream:
     """Whether it acts on our arguments, as an engine with the plug-in does."""
     refuse_arguments: bool = False
     healthy: bool = True
+    root: str | None = None
+    """What it says it has loaded, if not the model's name."""
     handler: Handler | None = None
     """Asked first; what it gives back is the answer."""
     gate: asyncio.Event | None = None
@@ -125,7 +127,7 @@ class FakeUpstream:
 
     def _cards(self) -> list[dict[str, Any]]:
         base = [
-            {"id": name, "object": "model", "created": 1, "owned_by": "vllm", "root": name, "parent": None}
+            {"id": name, "object": "model", "created": 1, "owned_by": "vllm", "root": self.root or name, "parent": None}
             | {"max_model_len": MAX_MODEL_LEN}
             for name in self.models
         ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import subprocess
@@ -18,9 +17,9 @@ from server.supervisor.launch import Launch
 from server.supervisor.supervisor import EngineFailed, State, Supervisor
 from tests.fakes import engine as fake_engine
 from tests.fakes.ports import free_port
+from tests.fakes.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -41,12 +40,6 @@ def processes(directory: Path) -> set[int]:
 
 def alive(directory: Path) -> set[int]:
     return {pid for pid in processes(directory) if psutil.pid_exists(pid)}
-
-
-async def until(check: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not check():  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
 
 
 def supervisor(started: Launch) -> Supervisor:

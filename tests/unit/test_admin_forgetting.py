@@ -21,9 +21,10 @@ from server.registry.registry import Registry
 from server.upstream.capabilities import Capabilities
 from server.vault import Vault
 from tests.fakes.detection import ENCODER, VAULT_KEY, FakeCompiler, FakeDetector
+from tests.fakes.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
 SECRET = "Zaphod Beeblebrox"
 SOURCE = Source(subject=SECRET, kind=Kind.PERSON, examples=(Example("Who stole it?", "Zaphod did"),))
@@ -70,12 +71,6 @@ async def started(registry: Registry, **options: object) -> AsyncIterator[Replic
 async def replica(registry: Registry) -> AsyncIterator[Replica]:
     async with started(registry) as one:
         yield one
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
 
 
 async def forget(replica: Replica, source: Source = SOURCE, *, mode: Mode = Mode.ENFORCE, wait: bool = True) -> str:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import pytest
 
 from server.periodic import Periodic
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.fakes.waiting import until
 
 SECRET = "the text that nobody may read in a log"
 
@@ -36,12 +33,6 @@ class Work:
         except asyncio.CancelledError:
             self.cancelled = True
             raise
-
-
-async def until(check: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not check():  # noqa: ASYNC110 - what is waited for is not the test's
-            await asyncio.sleep(0.001)
 
 
 async def test_it_goes_on_until_it_is_closed() -> None:

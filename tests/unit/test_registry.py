@@ -362,7 +362,7 @@ async def test_pages(registry: Registry) -> None:
 async def test_corruption_profiles(registry: Registry) -> None:
     assert await registry.corruption_profiles() == []
     await registry.save_corruption_profile(CorruptionProfile("smollm2", "gaussian", 1.5, 64, {"leak": [0.1, 0.0]}))
-    found = CorruptionProfile("smollm2", "rademacher", 2.0, 0, {"leak": [0.2]})
+    found = CorruptionProfile("smollm2", "rademacher", 2.0, 0, {"leak": [0.2]}, "/models/other")
     await registry.save_corruption_profile(found)
     assert await registry.corruption_profiles() == [found]
 
