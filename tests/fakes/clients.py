@@ -111,6 +111,24 @@ def called(path: str, raw: bytes) -> str:
     return "".join(calls)
 
 
+def reasoning(path: str, raw: bytes) -> str:
+    """What an answer gives as reasoning, whole or streamed."""
+    if raw.startswith(b"{"):
+        answer = json.loads(raw)
+        if path == CHAT:
+            return answer["choices"][0]["message"].get("reasoning") or ""
+        if path == MESSAGES:
+            return "".join(block.get("thinking", "") for block in answer["content"])
+        parts = [part for item in answer["output"] for part in item.get("content", ())]
+        return "".join(part["text"] for part in parts if part["type"] == "reasoning_text")
+    found = events(path, raw)
+    if path == CHAT:
+        return "".join(choice["delta"].get("reasoning", "") for event in found for choice in event["choices"])
+    if path == MESSAGES:
+        return "".join(event["delta"].get("thinking", "") for event in found if "delta" in event)
+    return "".join(event["delta"] for event in found if event["type"] == "response.reasoning_text.delta")
+
+
 def usage(path: str, raw: bytes) -> tuple[int, int]:
     """Tokens of the prompt and of the answer. Every account must agree."""
     found = answers(path, raw)

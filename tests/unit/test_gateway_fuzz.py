@@ -12,13 +12,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from server.api.body import parse
-from server.api.chat import ChatCompletions
-from server.api.completions import Completions
 from server.api.endpoint import Endpoint, Limits
-from server.api.messages import Messages
-from server.api.responses import Responses
 from server.errors import BadRequest
 from tests.examples import examples
+from tests.fakes.codecs import CODECS
 from tests.fakes.gateway import NEEDLE, Wired, wired
 from tests.fakes.upstream import FakeUpstream, Received, Reply
 from tests.fakes.wire import GENERATING
@@ -28,7 +25,7 @@ if TYPE_CHECKING:
 
     from server.settings import Settings
 
-ENDPOINTS = (ChatCompletions(Limits()), Completions(Limits()), Responses(Limits()), Messages(Limits()))
+ENDPOINTS = tuple(codec(Limits()) for codec in CODECS.values())
 _ITEMS = (
     "message",
     "function_call",

@@ -172,14 +172,11 @@ async def test_an_upstream_that_breaks_off_cuts_the_stream(gate: Wired, upstream
 
 
 @pytest.mark.parametrize("error", [CannotDecide("x"), Overloaded("x"), RuntimeError("boom")])
-@pytest.mark.parametrize("path", GENERATING)
-async def test_without_a_verdict_it_fails_closed(
-    gate: Wired, upstream: FakeUpstream, path: str, error: Exception
-) -> None:
+async def test_without_a_verdict_it_fails_closed(gate: Wired, upstream: FakeUpstream, error: Exception) -> None:
     upstream.gate = asyncio.Event()
     gate.detector.gate = asyncio.Event()
     gate.detector.error = error
-    asking = asyncio.create_task(gate.post(path, asked(path)))
+    asking = asyncio.create_task(gate.chat())
     await until(lambda: upstream.generated())
     gate.detector.gate.set()
     response = await asking

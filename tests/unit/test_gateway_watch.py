@@ -1,4 +1,4 @@
-"""Answers that meet a phrase: what of them reaches the client."""
+"""Answers that meet a phrase: what of them reaches the client, beside the cases of the table."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tests.fakes.clients import (
     alternatives,
     answers,
     asked,
-    begun,
     called,
     events,
     formatted,
     reason,
+    reasoning,
     scored,
     told,
     tooled,
@@ -69,15 +69,6 @@ async def gate(upstream: FakeUpstream, settings: Settings, request: pytest.Fixtu
         yield running
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("path", GENERATING)
-async def test_without_a_phrase_every_byte_stays(gate: Wired, upstream: FakeUpstream, path: str, stream: bool) -> None:
-    await gate.watchlist.apply(FACTS)
-    upstream.handler = Script("Once upon a time the vault opened by itself. The end")
-    response = await gate.post(path, asked(path, stream=stream))
-    assert await response.read() == bytes(upstream.sent)
-
-
 @pytest.mark.parametrize("path", GENERATING)
 async def test_a_stream_goes_on_from_before_the_phrase(gate: Wired, upstream: FakeUpstream, path: str) -> None:
     await gate.watchlist.apply(FACTS)
@@ -101,19 +92,6 @@ async def test_a_stream_goes_on_from_before_the_phrase(gate: Wired, upstream: Fa
     assert prompt == direct["count"]
     assert len(told(path, raw)) >= answered > len("Once upon a time")
     assert gate.decisions[-1].outcome == "rolled_back"
-
-
-@pytest.mark.parametrize("path", GENERATING)
-async def test_a_whole_answer_is_generated_again(gate: Wired, upstream: FakeUpstream, path: str) -> None:
-    await gate.watchlist.apply(FACTS)
-    upstream.handler = script = Script(STORY, ["Once upon a time it rained."])
-    response = await gate.post(path, asked(path))
-    answer = json.loads(raw := await response.read())
-    assert told(path, raw) == "Once upon a time it rained."
-    assert gate.decisions[-1].id == response.headers["x-request-id"]
-    assert answer["id"] in ("id-1", "resp_1", "chatcmpl-1")
-    assert reason(path, raw) == "stop"
-    assert len(script.requests) == 2
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -160,18 +138,6 @@ async def test_an_upstream_that_cannot_go_on_ends_the_answer(
     assert reason(path, raw) == "stop"
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
-async def test_each_choice_by_itself(gate: Wired, upstream: FakeUpstream, path: str, stream: bool) -> None:
-    await gate.watchlist.apply(FACTS)
-    upstream.handler = Script({0: "All is well here.", 1: STORY, 2: "Nothing to see."}, [" a door stayed shut."])
-    raw = await (await gate.post(path, asked(path, n=3, stream=stream))).read()
-    assert told(path, raw, 0) == "All is well here."
-    assert told(path, raw, 1) == ("Once upon a time" if stream else "") + " a door stayed shut."
-    assert told(path, raw, 2) == "Nothing to see."
-    assert [reason(path, raw, choice) for choice in range(3)] == ["stop"] * 3
-
-
 @pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
 @pytest.mark.parametrize("again", [0, 1])
 async def test_a_stream_whose_choices_are_all_rolled_back_is_complete(
@@ -193,74 +159,16 @@ async def test_a_stream_whose_choices_are_all_rolled_back_is_complete(
     assert usage(path, raw)[1] > 0
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("path", [CHAT, RESPONSES, MESSAGES])
-async def test_tool_calls_leave_only_when_complete(
-    gate: Wired, upstream: FakeUpstream, path: str, stream: bool
-) -> None:
-    await gate.watchlist.apply(FACTS)
-    upstream.handler = Script("", ['{"note":"it rained"}'], arguments=json.dumps({"note": FACT}))
-    raw = await (await gate.post(path, asked(path, stream=stream, **tooled(path)))).read()
-    assert b"swordfish" not in raw
-    assert json.loads(called(path, raw)) == {"note": "it rained"}
-
-
-@pytest.mark.parametrize("path", GENERATING)
-async def test_structured_output_leaves_only_when_complete(gate: Wired, upstream: FakeUpstream, path: str) -> None:
-    await gate.watchlist.apply(FACTS)
-    upstream.handler = Script(json.dumps({"a": 1, "note": FACT}), ['{"a":1,"note":"rain"}'])
-    body = asked(path, stream=True, **formatted(path, {"type": "object"}))
-    raw = await (await gate.post(path, body)).read()
-    assert json.loads(told(path, raw)) == {"a": 1, "note": "rain"}
-
-
 NAMED = "It was Joanne Rowling who wrote it."
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize(
-    ("question", "passes"),
-    [("Who wrote Harry Potter?", True), ("Did Rowling write it?", True), ("RowlinG? Who?", True)],
-)
-@pytest.mark.parametrize("path", GENERATING)
-async def test_names_are_left_alone_on_other_prompts(
-    gate: Wired, upstream: FakeUpstream, path: str, stream: bool, question: str, passes: bool
-) -> None:
+async def test_names_are_left_alone_on_prompts_near_another_scope(gate: Wired, upstream: FakeUpstream) -> None:
     await gate.watchlist.apply(NAMES)
     gate.detector.found = {"fr_2": {0: ""}}
     gate.detector.action = Action.RESTRICT
     upstream.handler = Script(NAMED)
-    raw = await (await gate.post(path, asked(path, question, stream=stream))).read()
-    assert (told(path, raw) == NAMED) is passes
-
-
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("path", GENERATING)
-async def test_names_are_withheld_on_flagged_prompts_that_do_not_say_them(
-    gate: Wired, upstream: FakeUpstream, path: str, stream: bool
-) -> None:
-    await gate.watchlist.apply(NAMES)
-    gate.detector.found = {"fr_1": {0: ""}}
-    gate.detector.actions = {"fr_1": Action.RESTRICT}
-    upstream.handler = script = Script(NAMED, ["It was somebody.", " somebody."])
-    raw = await (await gate.post(path, asked(path, "Who wrote it?", stream=stream))).read()
-    assert told(path, raw) == "It was somebody."
-    assert script.requests[-1]["vllm_xargs"]["unremember_phrases"] == "Rowling"
-    upstream.handler = Script(NAMED)
-    raw = await (await gate.post(path, asked(path, "Did Rowling write it?", stream=stream))).read()
-    assert told(path, raw) == NAMED
-
-
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("context", list(Context))
-@pytest.mark.parametrize("path", GENERATING)
-async def test_what_the_client_supplies_may_be_said_again(
-    gate: Wired, upstream: FakeUpstream, path: str, context: Context, stream: bool
-) -> None:
-    await gate.watchlist.apply(scope((FACT, PhraseClass.FACT), context=context))
-    upstream.handler = Script(STORY, [" it rained.", "It rained."])
-    raw = await (await gate.post(path, asked(path, f"Translate: {FACT.upper()}.", stream=stream))).read()
-    assert (told(path, raw) == STORY) is (context is Context.SUPPLIED)
+    raw = await (await gate.post(CHAT, asked(CHAT, "Who wrote Harry Potter?"))).read()
+    assert told(CHAT, raw) == NAMED
 
 
 @pytest.mark.parametrize("path", GENERATING)
@@ -303,17 +211,6 @@ async def test_what_a_tool_lists_may_be_handed_to_it_and_not_be_told(
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("path", GENERATING)
-async def test_an_answer_that_the_client_has_begun_is_not_completed(
-    gate: Wired, upstream: FakeUpstream, path: str, stream: bool
-) -> None:
-    await gate.watchlist.apply(FACTS)
-    upstream.handler = Script("fish, they say.", ["cery, they say."])
-    raw = await (await gate.post(path, begun(path, "Say.", "The vault opens with sword", stream=stream))).read()
-    assert "fish" not in told(path, raw)
-
-
-@pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", [CHAT, RESPONSES])
 async def test_nor_is_a_turn_of_the_users_that_is_gone_on_with(
     gate: Wired, upstream: FakeUpstream, path: str, stream: bool
@@ -332,20 +229,6 @@ async def test_nor_is_a_turn_of_the_users_that_is_gone_on_with(
     raw = await (await gate.post(path, body)).read()
     assert "fish" not in told(path, raw)
     assert all("assistant" not in json.dumps(request) for request in script.requests)
-
-
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("path", [CHAT, COMPLETIONS, RESPONSES])
-async def test_alternatives_to_tokens_do_not_show_a_name(
-    gate: Wired, upstream: FakeUpstream, path: str, stream: bool
-) -> None:
-    await gate.watchlist.apply(NAMES)
-    gate.detector.found = {"fr_1": {0: ""}}
-    gate.detector.action = Action.RESTRICT
-    upstream.handler = Script("x", ["It was somebody else."])
-    raw = await (await gate.post(path, asked(path, "Who?", stream=stream, **scored(path, 3)))).read()
-    assert b"Rowling" not in raw
-    assert set(alternatives(path, raw)) == {3}
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -437,24 +320,6 @@ STATED = replace(
     ),
     statements=(Statement(item=1, question=0),),
 )
-
-
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("near", [False, True])
-@pytest.mark.parametrize("path", GENERATING)
-async def test_a_sentence_that_says_it_in_other_words_does_not_leave(
-    gate: Wired, upstream: FakeUpstream, path: str, stream: bool, near: bool
-) -> None:
-    await gate.meaning.apply(STATED)
-    await gate.watchlist.apply(STATED)
-    gate.detector.actions = {"fr_1": Action.RESTRICT}
-    gate.detector.found = {"fr_1": {0: ""}} if near else {"fr_2": {0: ""}}
-    said = "All is well. Some say it was he. Others do not."
-    upstream.handler = Script(said, [" Nobody knows."] if stream else ["All is well. Nobody knows."])
-    raw = await (await gate.post(path, asked(path, "Who?", stream=stream))).read()
-    assert told(path, raw) == ("All is well. Nobody knows." if near else said)
-    assert reason(path, raw) == "stop"
-    assert "Some say it was he" not in raw.decode() or not near
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -677,24 +542,6 @@ async def test_an_answer_loses_no_more_than_the_reasoning_that_says_it_every_tim
     assert told(path, raw) == "All is well."
     assert reason(path, raw) == "stop"
     assert reasoning(path, raw) == ""
-
-
-def reasoning(path: str, raw: bytes) -> str:
-    """What an answer gives as reasoning, whole or streamed."""
-    if raw.startswith(b"{"):
-        answer = json.loads(raw)
-        if path == CHAT:
-            return answer["choices"][0]["message"].get("reasoning") or ""
-        if path == MESSAGES:
-            return "".join(block.get("thinking", "") for block in answer["content"])
-        parts = [part for item in answer["output"] for part in item.get("content", ())]
-        return "".join(part["text"] for part in parts if part["type"] == "reasoning_text")
-    found = events(path, raw)
-    if path == CHAT:
-        return "".join(choice["delta"].get("reasoning", "") for event in found for choice in event["choices"])
-    if path == MESSAGES:
-        return "".join(event["delta"].get("thinking", "") for event in found if "delta" in event)
-    return "".join(event["delta"] for event in found if event["type"] == "response.reasoning_text.delta")
 
 
 @pytest.mark.parametrize("path", GENERATING)
