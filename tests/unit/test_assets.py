@@ -34,7 +34,7 @@ def conversions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
         written.append(target)
 
     monkeypatch.setattr(assets, "_convert", convert)
-    monkeypatch.setattr(assets, "_package_file", lambda *_: tmp_path / "model.gguf")
+    monkeypatch.setattr(assets, "_package_file", lambda *_, **__: tmp_path / "model.gguf")
     return written
 
 

@@ -101,11 +101,6 @@ def test_the_engine_image_gets_the_plugin_alone() -> None:
     assert copied == ["guards/engine"]
 
 
-def test_the_gateway_image_has_the_default_encoder(project: dict[str, Any]) -> None:
-    assert project["optional-dependencies"]["encoder"]
-    assert '".[encoder]"' in " ".join(stages()["gateway-build"])
-
-
 def test_what_the_images_copy_is_in_the_build_context() -> None:
     kept = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
     for lines in stages().values():
