@@ -130,7 +130,7 @@ class Automaton:
         )
 
     def banned(self, state: State) -> Ids:
-        """The tokens that must not come next, besides those of ``always``."""
+        """The tokens that must not come next, besides those of ``always``. In any order, some perhaps twice."""
         table = self._tables.get(state)
         if table is None:
             table = self._completing(state)
@@ -162,7 +162,10 @@ class Automaton:
         )
 
     def _phrases_beginning(self, text: str) -> list[tuple[str, int]]:
-        return self._phrases[bisect_left(self._phrases, (text,)) : bisect_left(self._phrases, (text + _LAST,))]
+        first = last = bisect_left(self._phrases, (text,))
+        while last < len(self._phrases) and self._phrases[last][0].startswith(text):
+            last += 1
+        return self._phrases[first:last]
 
     def _always(self) -> Ids:
         vocabulary = self._vocabulary
@@ -186,10 +189,10 @@ class Automaton:
         if state.pending:
             going_on = vocabulary.continuations(state.pending)
             found.append(np.asarray([token for token, form in going_on if self._completes(state, form)], np.int64))
-        return _union(found)
+        return _joined(found)
 
     def _completing_long(self, begun: str) -> Ids:
-        return _union([self._vocabulary.by_letters.beginning(left) for left in self._long.left_after(begun)])
+        return _joined(list(map(self._vocabulary.by_letters.beginning, self._long.left_after(begun))))
 
     def _completing_short(self, begun: str) -> Ids:
         by_form, found = self._vocabulary.by_form, []
@@ -197,7 +200,7 @@ class Automaton:
             # Of two blanks, one that is written and one that a token brings, one counts.
             for head in (left, BLANK + left) if begun.endswith(BLANK) else (left,):
                 found += [by_form.exactly(head), by_form.beginning(head + BLANK)]
-        return _union(found)
+        return _joined(found)
 
     def _completes(self, state: State, form: str) -> bool:
         letters, joined = letters_of(form), join(state.form, form)
@@ -231,5 +234,11 @@ def _least(texts: Iterable[str]) -> list[str]:
     return least
 
 
+def _joined(found: list[Ids]) -> Ids:
+    """One behind the other. What stands twice does no harm in a table, and to look for it costs more than the rest."""
+    some = [ids for ids in found if ids.size]
+    return np.concatenate(some) if some else np.empty(0, dtype=np.int64)
+
+
 def _union(found: list[Ids]) -> Ids:
-    return np.unique(np.concatenate(found)) if found else np.empty(0, dtype=np.int64)
+    return np.unique(_joined(found))

@@ -30,6 +30,7 @@ _LAST: Final = "\U0010ffff"
 _BLANKS: Final = re.compile(" {2,}")
 _BYTE: Final = re.compile("<0x([0-9A-F]{2})>")
 _REPLACEMENT: Final = "\ufffd"
+_NONE: Final = np.empty(0, dtype=np.int64)
 
 
 class Index:
@@ -43,11 +44,16 @@ class Index:
     def beginning(self, prefix: str) -> Ids:
         """The tokens whose text begins so."""
         first = bisect_left(self._texts, prefix)
+        # Most of what phrases still need begins no token: the second search is spared.
+        if first == len(self._texts) or not self._texts[first].startswith(prefix):
+            return _NONE
         return self._ids[first : bisect_left(self._texts, prefix + _LAST, first)]
 
     def exactly(self, text: str) -> Ids:
         """The tokens of exactly this text."""
         first = bisect_left(self._texts, text)
+        if first == len(self._texts) or self._texts[first] != text:
+            return _NONE
         return self._ids[first : bisect_left(self._texts, text + "\0", first)]
 
 
@@ -121,7 +127,7 @@ class Vocabulary:
     def breaking(self, pending: bytes) -> Ids:
         """The tokens that would make an invalid run of byte tokens, whose letters a client would not see."""
         if not self.by_pieces:
-            return np.empty(0, dtype=np.int64)
+            return _NONE
         if not pending:
             return np.asarray(self._broken, dtype=np.int64)
         going_on = {token for token, _ in self.continuations(pending)} | self.special

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from guards.engine.automaton import Automaton, State
 from guards.engine.folding import fold
 from guards.engine.restriction import Forbidden, RestrictionArgs
-from guards.engine.vocabulary import Vocabulary, read_vocabulary
+from guards.engine.vocabulary import Index, Vocabulary, read_vocabulary
 from tests.examples import examples
 from tests.fakes import tokenizers
 
@@ -292,6 +292,16 @@ def test_a_longer_word_in_one_token_is_no_short_phrase() -> None:
     made = Automaton(RestrictionArgs((Forbidden("ron", 3),)), Vocabulary([b" Ronald", b" Ron", b"Ron", b"ald"], ()))
     assert banned(made, made.start([])) == {1, 2}
     assert banned(made, made.start([3])) == {1}
+
+
+texts = st.text("ab ", max_size=4)
+
+
+@given(st.lists(texts, max_size=12), texts)
+def test_tokens_are_found_by_how_their_text_begins(entries: list[str], asked: str) -> None:
+    index = Index((text, token) for token, text in enumerate(entries))
+    assert sorted(index.beginning(asked)) == [token for token, text in enumerate(entries) if text.startswith(asked)]
+    assert sorted(index.exactly(asked)) == [token for token, text in enumerate(entries) if text == asked]
 
 
 def test_associated_words_are_softened_where_they_begin() -> None:

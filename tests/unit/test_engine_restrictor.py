@@ -106,6 +106,25 @@ def test_associated_words_lose_the_penalty_where_they_begin(made: Restrictor) ->
     assert not bare or (logits[0, bare[0]] == 0 and logits[1, bare[0]] == -2)
 
 
+def test_what_is_banned_twice_or_softened_too_is_banned(made: Restrictor) -> None:
+    known = Vocabulary([b"end", b"ab", b"c", b"d"], ())
+    args = RestrictionArgs((Forbidden("abcdef", 3), Forbidden("bcdefg", 2)), ("c", "d"), 2.0)
+    found = Restrictor(known, KEY, width=4, device=torch.device("cpu"))
+    found._ban = getattr(found, made._ban.__name__)
+    one = found.row(Params(args.to_xargs(KEY)), [1])
+    assert one is not None
+    assert one.phrases is not None
+    assert one.state is not None
+    assert one.phrases.automaton.banned(one.state).tolist() == [2, 2]
+    logits = torch.ones(1, 4)
+    found.restrict(logits, {0: one})
+    assert logits.tolist() == [[1, 1, float("-inf"), 1]]
+    one.state = one.state._replace(form=" ")
+    logits = torch.ones(1, 4)
+    found.restrict(logits, {0: one})
+    assert logits.tolist() == [[1, 1, float("-inf"), -1]]
+
+
 def test_an_answer_that_shrinks_is_read_again(made: Restrictor) -> None:
     one = row(made, "", "It was J.K. Rowl")
     state, answer = one.state, encode("It was J.K. Rowl")
