@@ -194,28 +194,6 @@ def test_exactly_the_tokens_that_complete_a_phrase_are_banned(data: st.DataObjec
     assert banned(made, state) - known.unfinished == completing
 
 
-@examples(200)
-@given(
-    st.lists(st.text("abcd ", min_size=1, max_size=9), min_size=1, max_size=6),
-    st.text("abcd é-", max_size=60),
-    st.data(),
-)
-def test_random_phrases_in_random_text(texts: list[str], text: str, data: st.DataObject) -> None:
-    forms = [" ".join(one.split()) for one in texts if one.strip()]
-    phrases = tuple(
-        Forbidden(form, data.draw(st.integers(1, len(form.replace(" ", ""))))) for form in dict.fromkeys(forms)
-    )
-    if not phrases:
-        return
-    made = Automaton(RestrictionArgs(phrases), vocabulary("byte level"))
-    state, answer = made.start([]), []
-    for token in encode("byte level", text):
-        if token not in banned(made, state):
-            answer.append(token)
-            state = made.advance(state, token)
-    assert written(decoded("byte level", answer), phrases) == []
-
-
 def spelt(kind: str, text: str) -> list[int]:
     """A token for every byte."""
     return [pieces(kind)[bytes([byte])][0] for byte in text.encode()]
