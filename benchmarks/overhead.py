@@ -31,7 +31,7 @@ import random
 import sys
 import time
 import urllib.request
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,8 +88,8 @@ class Own:
     p99_ms: float
     within_1_ms: float
     """Share of the requests."""
-    encoder_p50_ms: float
-    """Time until the encoder had read a prompt, most of which passes while the upstream is at work."""
+    stages_p50_ms: dict[str, float]
+    """By stage. All of the detector's passes while the upstream is at work."""
 
 
 @dataclass
@@ -97,7 +97,7 @@ class Look:
     """A look at a gateway's metrics: how many requests took at most so many seconds, cumulative."""
 
     added: Counter[float]
-    encoder: Counter[float]
+    stages: dict[str, Counter[float]]
 
 
 def interval(values: Sequence[float], *, draws: int = 4_000) -> tuple[float, float, float]:
@@ -132,13 +132,13 @@ async def look(gateway: str, admin_key: str) -> Look:
     """A running gateway's figures, over all endpoints."""
     asked = urllib.request.Request(f"{gateway}/metrics", headers={"authorization": f"Bearer {admin_key}"})
     text = await asyncio.to_thread(lambda: urllib.request.urlopen(asked, timeout=10).read().decode())
-    found = Look(Counter(), Counter())
+    found = Look(Counter(), defaultdict(Counter))
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.name == f"{OVERHEAD}_bucket":
                 found.added[float(sample.labels["le"])] += int(sample.value)
-            elif sample.name == f"{STAGE}_bucket" and sample.labels["stage"] == "encode":
-                found.encoder[float(sample.labels["le"])] += int(sample.value)
+            elif sample.name == f"{STAGE}_bucket":
+                found.stages[sample.labels["stage"]][float(sample.labels["le"])] += int(sample.value)
     return found
 
 
@@ -149,11 +149,15 @@ def own(clients: int, before: Look, after: Look) -> Own:
         RuntimeError: its encoder has not read them all.
     """
     bounds, reached, (p50, p99) = _quantiles(before.added, after.added, 0.5, 0.99)
-    _, read, (encoder,) = _quantiles(before.encoder, after.encoder, 0.5)
-    if read[-1] < reached[-1]:
-        raise RuntimeError(f"the encoder has read {read[-1]} of {reached[-1]} requests")
+    stages = {}
+    for stage, counts in after.stages.items():
+        _, seen, (median,) = _quantiles(before.stages.get(stage, Counter()), counts, 0.5)
+        if stage == "encode" and seen[-1] < reached[-1]:
+            raise RuntimeError(f"the encoder has read {seen[-1]} of {reached[-1]} requests")
+        if seen[-1] >= reached[-1]:
+            stages[stage] = median
     within = reached[bounds.index(0.001)] / reached[-1]
-    return Own(clients, int(reached[-1]), p50, p99, float(within), encoder)
+    return Own(clients, int(reached[-1]), p50, p99, float(within), stages)
 
 
 def _quantiles(
@@ -240,7 +244,7 @@ async def before_vllm(options: argparse.Namespace, clients: Sequence[int], repor
                 print(
                     f"{'by its own clock':24} {many:3} clients  added p50 {added.p50_ms:.2f} ms  "
                     f"p99 {added.p99_ms:.2f} ms  within 1 ms {added.within_1_ms:.1%} of {added.requests}  "
-                    f"encoder {added.encoder_p50_ms:.1f} ms"
+                    + ", ".join(f"{stage} {median:.2f} ms" for stage, median in added.stages_p50_ms.items())
                 )
 
 

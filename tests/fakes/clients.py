@@ -103,7 +103,7 @@ def called(path: str, raw: bytes) -> str:
             return json.dumps(found[0]["content"][-1]["input"])
         return "".join((one.get("delta") or {}).get("partial_json") or "" for one in found)
     calls = [
-        call["function"]["arguments"]
+        call["function"].get("arguments") or ""
         for answer in found
         for choice in answer["choices"]
         for call in (choice.get("delta") or choice.get("message") or {}).get("tool_calls") or ()
