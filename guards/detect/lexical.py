@@ -7,9 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rapidfuzz.distance import OSA
-
 from guards.detect.misspelling import SHORTEST, Neighbourhood, Typed, tolerance
+from guards.detect.slips import RARE, slipped
 from guards.detect.words import WORDS_PER_PROMPT, Words, phrase_frequency, phrase_key, zipf
 
 if TYPE_CHECKING:
@@ -19,16 +18,6 @@ if TYPE_CHECKING:
 _FANOUT = 16
 # Letters from which on words written together (a hashtag) are no ordinary word of their own.
 _LONG_ENOUGH_TOGETHER = 8
-# On the Zipf scale, less than one in a million words: what is more common is typed on purpose. So is what is more
-# than a hundredth as common as the name's word, where people mistype one or two words of a hundred, each in many ways;
-# beside the rest of the name it may be one of ten million words all the same.
-_RARE = 3.0
-_RARER = 2.0
-_SUPPORTED = 2.0
-# Of a phrase in all.
-_EDITS = 2
-# Letters of a name of which words too short to be misspelt alone may be, too.
-_LONG_NAME = 9
 # Phrases compared with a text, at most: what bounds the time of one made of misspellings.
 _LOOKED_AT = 10_000
 
@@ -54,8 +43,12 @@ def by_request(matches: Iterable[Match]) -> dict[str, list[Match]]:
 
 
 def alias_keys(alias: str) -> tuple[str, ...]:
-    """The phrases an alias is found by: its words, initials together (JK for J. K.), and all together if long."""
-    words = Words(alias).texts
+    """The phrases an alias is found by: its words, and with some of them written together.
+
+    Initials (JK for J. K.), what a hyphen or an apostrophe parts, and all if that is long.
+    """
+    read = Words(alias)
+    words = read.texts
     if not words:
         return ()
     joined: list[str] = []
@@ -65,6 +58,9 @@ def alias_keys(alias: str) -> tuple[str, ...]:
         else:
             joined.append(word)
     keys = [phrase_key(words), phrase_key(joined)]
+    compounds = _joined(len(words), read.compounds())
+    if len(compounds) > 1:
+        keys.append(phrase_key("".join(words[each.start : each.stop]) for each in compounds))
     together = "".join(words)
     if len(words) > 1 and len(together) >= _LONG_ENOUGH_TOGETHER:
         keys.append(phrase_key([together]))
@@ -117,7 +113,7 @@ class Lexicon:
             if not owners:
                 self._words.update(phrase)
                 self._longest = max(self._longest, len(phrase))
-                anchor = _rarest(phrase)
+                anchor = _anchor(phrase)
                 if anchor not in self._anchored:
                     fresh[anchor] = None
                 shape = phrase.index(anchor), len(phrase)
@@ -137,7 +133,7 @@ class Lexicon:
             if owners:
                 continue
             del self._owners[phrase]
-            anchor = _rarest(phrase)
+            anchor = _anchor(phrase)
             shapes, shape = self._anchored[anchor], (phrase.index(anchor), len(phrase))
             shapes[shape].remove(phrase)
             if not shapes[shape]:
@@ -157,73 +153,101 @@ class Lexicon:
         """Every alias among ``words``, with the place of its first and last word, and those that are misspelt."""
         found: dict[tuple[str, int, int], Match] = {}
         texts = words.texts
-        for place, shapes in enumerate(map(self._anchored.get, texts)):
+        near: dict[str, list[str]] = {}
+        for phrase, first, rate in self._standing(texts, range(len(texts)), near):
+            self._note(found, words, phrase, range(first, first + len(phrase)), rate)
+        compounds = words.compounds()
+        if any(self._is_telling("".join(texts[each.start : each.stop])) for each in compounds):
+            joined = _joined(len(texts), compounds)
+            together = ["".join(texts[each.start : each.stop]) for each in joined]
+            places = [place for place, each in enumerate(joined) if len(each) > 1]
+            for phrase, first, rate in self._standing(together, self._around(places, together), near):
+                at = range(joined[first].start, joined[first + len(phrase) - 1].stop)
+                self._note(found, words, phrase, at, rate)
+        return list(found.values())
+
+    def _standing(
+        self, texts: Sequence[str], places: Sequence[int], near: dict[str, list[str]]
+    ) -> Iterator[tuple[_Phrase, int, float | None]]:
+        """Phrases that have a word at one of some places, the place of their first word, and `Match.misspelt`.
+
+        ``near`` is what words have been found to be near to, and gets more.
+        """
+        here = [texts[place] for place in places]
+        for place, shapes in zip(places, map(self._anchored.get, here), strict=True):
             for before, length in shapes or ():
                 first = place - before
                 phrase = tuple(texts[first : first + length]) if first >= 0 else ()
                 if phrase in self._owners:
-                    self._note(found, words, phrase, first, None)
-        commonness = list(map(zipf, texts))
-        if commonness and min(commonness) < _RARE:
-            rare = (place for place, of_word in enumerate(commonness) if of_word < _RARE)
+                    yield phrase, first, None
+        commonness = list(map(zipf, here))
+        if commonness and min(commonness) < RARE:
+            rare = (place for place, of_word in zip(places, commonness, strict=True) if of_word < RARE)
             unknown = {place for place in rare if self._may_misspell(texts[place])}
-            for phrase, first in self._misspelt(texts, unknown) if unknown else ():
+            for phrase, first in self._misspelt(texts, unknown, near) if unknown else ():
                 typed = " ".join(texts[first : first + len(phrase)])
-                self._note(found, words, phrase, first, min(1.0, phrase_frequency(typed) * WORDS_PER_PROMPT))
-        return list(found.values())
+                yield phrase, first, min(1.0, phrase_frequency(typed) * WORDS_PER_PROMPT)
+
+    def _around(self, places: Collection[int], texts: Sequence[str]) -> list[int]:
+        """The places at which the words of a phrase may stand that has a word at one of ``places``."""
+        return sorted(
+            {
+                other
+                for place in places
+                for other in range(max(0, place - self._longest + 1), min(len(texts), place + self._longest))
+            }
+        )
 
     def _note(
-        self, found: dict[tuple[str, int, int], Match], words: Words, phrase: _Phrase, first: int, rate: float | None
+        self, found: dict[tuple[str, int, int], Match], words: Words, phrase: _Phrase, at: range, rate: float | None
     ) -> None:
-        start, end = words.spans[first][0], words.spans[first + len(phrase) - 1][1]
+        start, end = words.spans[at.start][0], words.spans[at.stop - 1][1]
         for request_id, alias in self._owners[phrase].items():
             found.setdefault((request_id, start, end), Match(request_id, alias, start, end, rate))
+
+    def _is_telling(self, word: str) -> bool:
+        """Whether a word may be of a name, or a slip of one."""
+        return word in self._words or (zipf(word) < RARE and self._may_misspell(word))
 
     def _may_misspell(self, word: str) -> bool:
         return len(word) >= SHORTEST and word not in self._words and not word.isdigit()
 
-    def _misspelt(self, texts: Sequence[str], unknown: Collection[int]) -> Iterator[tuple[_Phrase, int]]:
+    def _misspelt(
+        self, texts: Sequence[str], unknown: Collection[int], near: dict[str, list[str]]
+    ) -> Iterator[tuple[_Phrase, int]]:
         """Phrases that are in the text but for some of its unknown words, and the place of their first word."""
-        typed = Typed({texts[place] for place in unknown})
-        near: dict[str, list[str]] = {}
-        for level in self._levels:
-            for word, anchors in level.neighbourhood.near(typed).items():
-                near.setdefault(word, []).extend(anchors)
-        around = {
-            other
-            for place in unknown
-            for other in range(max(0, place - self._longest + 1), min(len(texts), place + self._longest))
-        }
+        unseen = {texts[place] for place in unknown}.difference(near)
+        if unseen:
+            near.update((word, []) for word in unseen)
+            misspelt = Typed(unseen)
+            for level in self._levels:
+                for word, anchors in level.neighbourhood.near(misspelt).items():
+                    near[word].extend(anchors)
         looked_at = 0
-        for place in sorted(around):
+        for place in self._around(unknown, texts):
             for anchor in (texts[place], *near.get(texts[place], ())):
                 for (before, _), phrases in self._anchored.get(anchor, {}).items():
                     looked_at += len(phrases)
                     if looked_at > _LOOKED_AT:
                         return
                     for phrase in phrases:
-                        if _stands_at(phrase, texts, place - before, unknown):
-                            yield phrase, place - before
+                        first = place - before
+                        typed = texts[first : first + len(phrase)] if first >= 0 else ()
+                        if len(typed) == len(phrase) and slipped(typed, phrase, self.knows):
+                            yield phrase, first
 
 
-def _rarest(phrase: _Phrase) -> str:
-    return min(phrase, key=lambda word: (zipf(word), -len(word)))
+def _joined(words: int, compounds: Iterable[range]) -> list[range]:
+    """The places of so many words, those of a compound together."""
+    found: list[range] = []
+    place = 0
+    for compound in compounds:
+        found += [range(single, single + 1) for single in range(place, compound.start)]
+        found.append(compound)
+        place = compound.stop
+    return found + [range(single, single + 1) for single in range(place, words)]
 
 
-def _stands_at(phrase: Sequence[str], texts: Sequence[str], first: int, unknown: Collection[int]) -> bool:
-    """Whether a phrase stands at a place, with one or two edits in words that are unknown."""
-    if first < 0 or first + len(phrase) > len(texts):
-        return False
-    supported = len(phrase) > 1
-    letters = sum(map(len, phrase))
-    edits = 0
-    for place, word in enumerate(phrase, first):
-        if texts[place] != word:
-            # A short word may be misspelt in a name that is long as a whole.
-            allowed = tolerance(word) or int(supported and len(word) >= SHORTEST and letters >= _LONG_NAME)
-            edits += OSA.distance(texts[place], word)
-            if place not in unknown or edits > _EDITS or OSA.distance(texts[place], word) > allowed:
-                return False
-            if zipf(texts[place]) > max(zipf(word) - _RARER, _SUPPORTED if supported else 0.0):
-                return False
-    return edits > 0
+def _anchor(phrase: _Phrase) -> str:
+    """The word a phrase is found by: the rarest of those long enough to be known misspelt, if there is one."""
+    return min([word for word in phrase if tolerance(word)] or phrase, key=lambda word: (zipf(word), -len(word)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import math
 import re
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 # A run of letters and digits is a word; in scripts written without blanks each character is.
 _WORD = re.compile(f"[{BLANKLESS}]|[^\\W_{BLANKLESS}]+")
+# What stands inside a word: Yun-Hwa, O'Neill; not before what English shortens or adds: Neill's, didn't.
+_JOINT = re.compile(r"[-\u2010\u2011'’](?<=[^\W_].)(?=[^\W_])(?<!['’](?=[sdmt]\b))(?<!['’](?=(?:ll|re|ve)\b))")
 # The large list of English reaches 1 in 100 million; the small ones are enough to know another language's common words.
 LISTS = (("en", "large"), ("de", "small"), ("es", "small"), ("fr", "small"))
 # Zipf scale: log10 of occurrences in a billion words. Function words begin near 6.
@@ -50,6 +53,20 @@ class Words:
             spans = [match.span() for match in _WORD.finditer(folded.text)]
             self._spans = spans if folded.starts is None else [folded.original_span(*span) for span in spans]
         return self._spans
+
+    def compounds(self) -> list[range]:
+        """The places of words that only a hyphen or an apostrophe parts."""
+        text = self._normalized.text
+        joints = [joint.start() for joint in _JOINT.finditer(text)]
+        if not joints:
+            return []
+        starts = [word.start() for word in _WORD.finditer(text)]
+        found: list[range] = []
+        for joint in joints:
+            second = bisect.bisect_left(starts, joint)
+            first = found.pop().start if found and found[-1].stop == second else second - 1
+            found.append(range(first, second + 1))
+        return found
 
     def names(self) -> list[str]:
         """The words that are written as names, as `name_like` has it."""

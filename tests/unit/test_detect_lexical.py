@@ -106,6 +106,84 @@ def test_a_name_is_found_written_together(text: str) -> None:
     assert [match.alias for match in lexicon.find(Words(text))] == ["Harry Potter"]
 
 
+SLIPS = {
+    "drop": lambda word, place: word[:place] + word[place + 1 :],
+    "double": lambda word, place: word[: place + 1] + word[place:],
+    "swap": lambda word, place: word[:place] + word[place + 1] + word[place] + word[place + 2 :],
+    "change": lambda word, place: word[:place] + "q" + word[place + 1 :],
+}
+RARE_WORDS = ("zeldaline", "quillfeather", "oyelaran", "vandermolen", "wyszkowski", "tanizawa", "qwortlebee")
+
+
+@given(st.lists(st.sampled_from(RARE_WORDS), min_size=1, max_size=4, unique=True), st.data())
+def test_a_name_is_found_with_a_slip_in_each_of_its_words(name: list[str], data: st.DataObject) -> None:
+    lexicon = Lexicon()
+    lexicon.add("r1", [" ".join(name)])
+    lexicon.add("r2", ["Harry Potter"])
+    typed = [
+        SLIPS[data.draw(st.sampled_from(sorted(SLIPS)))](word, data.draw(st.integers(1, len(word) - 2)))
+        for word in name
+    ]
+    assert _found(lexicon, f"who is {' '.join(typed)} then") == {("r1", " ".join(typed))}
+
+
+@pytest.mark.parametrize(
+    ("name", "typed"),
+    [
+        # Every word mistyped, one into a word that there is.
+        ("Torben Vandermolen", "Toben Vaandermolen"),
+        ("Basil Mahfouz Al-Kuwaiti", "Bail Mahfuoz Al-Kuwaiti"),
+        # The rarest word too short to be known misspelt.
+        ("Emre Obrador", "Erme Obraodr"),
+        ("Yara Ferreira-Lobo", "Yra Ferreirra-Lobo"),
+        # Beside a word that tells who is meant, one of a million.
+        ("Lorcan Castellane", "Loran Castellane"),
+        # A hyphen or an apostrophe gone, moved or too many.
+        ("Basil Mahfouz Al-Kuwaiti", "Basil Mahfouz AlKuwaiti"),
+        ("Basil Mahfouz Al-Kuwaiti", "Basil Mahfouz AlK-uwaiti"),
+        ("Wei-Jun Vandermolen", "WeiJun Vandremolen"),
+        ("Lorcan O'Rafferty", "Loracn OR'afferty"),
+        ("Lorcan O'Rafferty", "Lorcan ORafferty"),
+        ("Taeho Brunell", "Tae-ho Brunell"),
+    ],
+)
+def test_a_name_is_found_mistyped_through_and_through(name: str, typed: str) -> None:
+    lexicon = Lexicon()
+    lexicon.add("r1", [name])
+    text = f"Where was {typed} born?"
+    assert ("r1", typed) in _found(lexicon, text)
+    assert _found(lexicon, text.lower()) == {("r1", typed.lower())}
+    assert _found(lexicon, f"I met {typed}'s aunt, didn't I?") >= {("r1", typed)}
+
+
+@pytest.mark.parametrize(
+    ("name", "typed"),
+    [
+        ("Karin Lindqvist", "Karen Lindqvist"),  # a sister
+        ("Torben Vandermolen", "Toren Vandermolen"),
+        ("Torben Vandermolen", "Torben Vanderpoole"),
+        ("Maria Obrador", "Marie Orador"),  # no word left that tells who is meant
+        ("Harry Potter", "Harrry Porter"),
+        ("Harry Potter", "Harrry Pottery"),
+        ("Robin Williams", "Robin William's"),
+        ("Jo-Ann", "Joann"),
+        ("Rose Ann", "Rose-Anne"),
+    ],
+)
+def test_somebody_of_nearly_the_same_name_is_somebody_else(name: str, typed: str) -> None:
+    lexicon = Lexicon()
+    lexicon.add("r1", [name])
+    assert lexicon.find(Words(f"Where was {typed} born?")) == []
+
+
+def test_a_word_of_another_name_is_no_slip() -> None:
+    lexicon = Lexicon()
+    lexicon.add("r1", ["Lorcan Castellane"])
+    assert _found(lexicon, "Is Lorcann Casteellane in?") == {("r1", "Lorcann Casteellane")}
+    lexicon.add("r2", ["Lorcann Quillfeather"])
+    assert _found(lexicon, "Is Lorcann Casteellane in?") == set()
+
+
 MISSPELT = ["Harry Potter", "J. K. Rowling", "Hogwarts", "Zelda Quillfeather", "Rose Ann", "Hsiao Yun-Hwa"]
 
 
@@ -122,6 +200,7 @@ MISSPELT = ["Harry Potter", "J. K. Rowling", "Hogwarts", "Zelda Quillfeather", "
         ("does Zelda Quilfeathr paint", "Zelda Quilfeathr", "Zelda Quillfeather"),
         ("a book by harrypoter", "harrypoter", "Harry Potter"),
         ("novels of Hisao Ynu-Hwa", "Hisao Ynu-Hwa", "Hsiao Yun-Hwa"),
+        ("novels of Hsaio YuhnHwa", "Hsaio YuhnHwa", "Hsiao Yun-Hwa"),
     ],
 )
 def test_a_misspelt_name_is_found(text: str, typed: str, alias: str) -> None:
