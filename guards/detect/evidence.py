@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from guards.detect.lexical import alias_keys
+from guards.detect.slips import RARE, is_slip
 from guards.detect.values import Values
-from guards.detect.words import Words, rarity, script
+from guards.detect.words import Words, rarity, script, zipf
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -38,6 +39,10 @@ _ABOUT_SUBJECT = 1e-3
 # Rarities of names known from examples add up to here at most.
 _KNOWN = 2.0
 _YEAR_ALONE = 0.5
+# `rarity` from which on a word may be a name where case does not tell. On questions that name nobody, in small letters,
+# about requests like those that fusion learns from (907 inside, 10,188 near), with it 30 % are missed at 1 % false
+# positives; 39 % if every word may be a name, 42 % from 0.4 on, 59 % from 0.5 on.
+_RATHER_A_NAME = 0.3
 # The features that a window's words give, and the most that each can add.
 WORDED = slice(FEATURES.index("part_of_name"), FEATURES.index("contradiction") + 1)
 MOST_WORDED = (1.0, _KNOWN, 0.0, 1.0, 0.0)
@@ -48,8 +53,11 @@ def written_names(words: Words) -> Sequence[str]:
 
     Text without any small or any capital letter does not show its names, so there every word counts as one.
     """
-    text = words.original
-    return words.names() if text != text.lower() and text != text.upper() else words.texts
+    return words.names() if _shows_names(words.original) else words.texts
+
+
+def _shows_names(text: str) -> bool:
+    return text != text.lower() and text != text.upper()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,8 @@ class WindowText:
 
     words: frozenset[str]
     names: Mapping[str, float]
+    entities: Mapping[str, float]
+    """Those that are names rather than not: where case does not tell, numbers and rare words."""
     values: Values
 
     @classmethod
@@ -65,7 +75,18 @@ class WindowText:
         """Of a window; ``words`` are its, where they are known."""
         words = words or Words(text)
         names = {word: rarity(word) for word in written_names(words)}
-        return cls(frozenset(words.texts), names, Values.of(text))
+        entities = names
+        if not _shows_names(text):
+            entities = {
+                word: weight for word, weight in names.items() if weight >= _RATHER_A_NAME or not word.isalpha()
+            }
+        return cls(frozenset(words.texts), names, entities, Values.of(text))
+
+    def without(self, own: Collection[str]) -> WindowText:
+        """With the words that a scope's name is written with no entity of another's."""
+        if self.entities.keys().isdisjoint(own):
+            return self
+        return replace(self, entities={word: weight for word, weight in self.entities.items() if word not in own})
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,16 +181,21 @@ class ScopeEvidence:
         """What a window's words say, from "part_of_name" to "contradiction", in the order of `FEATURES`."""
         part = max((_share(name, text) for name in self._names if not text.words.isdisjoint(name)), default=0.0)
         known = min(_KNOWN, sum(self._own.known[word] for word in self.known_names(text)))
+        return part, known, self._foreign(text), *self._agreement(text.values)
+
+    def _foreign(self, text: WindowText) -> float:
+        """How rare the rarest name in a window is that the scope's examples do not have, mistyped neither."""
         own = self._own
-        foreign = max(
+        return max(
             (
                 weight
-                for word, weight in text.names.items()
-                if word not in own.vocabulary and own.scripts.issuperset(map(script, word))
+                for word, weight in text.entities.items()
+                if word not in own.vocabulary
+                and own.scripts.issuperset(map(script, word))
+                and not (zipf(word) < RARE and any(is_slip(word, known) for known in own.known))
             ),
             default=0.0,
         )
-        return part, known, foreign, *self._agreement(text.values)
 
     def known_names(self, text: WindowText) -> list[str]:
         """The words of a window that the scope's examples have as names."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -43,7 +44,7 @@ class Verdict:
     by_name: bool
     """The name alone put it into the high band."""
     by_name_alone: bool
-    """And nothing but what names reaches any band."""
+    """That, or a name elsewhere in the text, is all: nothing but what names reaches any band."""
     by_example: bool
     """The text is, word for word, one of the scope's items."""
     nearest_forget: int
@@ -100,11 +101,12 @@ class ScopeScorer:
         looked_at = sorted({*rows, *named}) if decreed is None else list(range(len(passage.windows)))
         if not looked_at:
             return NOTHING
+        typed = _typed(passage.words, matches) if named else frozenset()
         # A name says what the whole segment is about, wherever in it the name stands.
         rarest = min(matches, key=self._rate, default=None)
         features, nearest, nearest_retain = self._evidence.features(
             passage.vectors[looked_at],
-            [passage.texts[row] for row in looked_at],
+            [passage.texts[row].without(typed) if row in named else passage.texts[row] for row in looked_at],
             np.full(len(looked_at), self.name_strength(matches), dtype=np.float32),
         )
         probabilities = self._fusion.probabilities(features)
@@ -119,7 +121,10 @@ class ScopeScorer:
             window=looked_at[best],
             alias=rarest.alias if rarest else "",
             by_name=bool(by_name[best]),
-            by_name_alone=bool(by_name[best]) and decreed is None and not self._besides(features, looked_at, named),
+            by_name_alone=decreed is None
+            and bool(named)
+            and bool(by_name[best] or looked_at[best] not in named)
+            and not self._besides(features, looked_at, named),
             by_example=decreed is not None,
             nearest_forget=int(nearest[best]),
             forget_similarity=similarity,
@@ -191,3 +196,13 @@ class ScopeScorer:
                 if match.start < window.end and window.start < match.end:
                     named[row] = match
         return named
+
+
+def _typed(words: Words, matches: Sequence[Match]) -> frozenset[str]:
+    """The words that names are written with, spelt right or not."""
+    starts = [start for start, _ in words.spans]
+    return frozenset(
+        word
+        for match in matches
+        for word in words.texts[bisect.bisect_left(starts, match.start) : bisect.bisect_left(starts, match.end)]
+    )

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from guards.detect.windows import RUN_TOKENS, SENTENCE_TOKENS, cut, sentences
 
 PIECES = st.lists(
-    st.sampled_from(["word", "a", "Really?", "Yes.", "end.\n\n", "好。", '"Why?"', "1.5", "\n", "x" * 30]), max_size=300
+    st.sampled_from(
+        ["word", "a", "Really?", "Yes.", "end.\n\n", "好。", '"Why?"', "1.5", "\n", "x" * 30, "b:", "“c?”"]
+    ),
+    max_size=300,
 )
 
 
@@ -39,10 +43,41 @@ def test_windows_cost_little_more_than_the_text(text: str) -> None:
     assert total <= 1.3 * len(tokens) + 1
 
 
-def test_a_short_text_is_one_window_and_a_blank_one_none() -> None:
-    text = "One. Two? " * (RUN_TOKENS // 2)
-    assert len(cut(text, _tokens(text))) == 1
+def test_a_short_text_is_a_window_as_it_stands_and_a_blank_one_none() -> None:
+    text = " One. Two three.\n" * (RUN_TOKENS // 3)
+    assert [(window.start, window.end) for window in cut(text, _tokens(text))] == [(0, len(text))]
     assert cut(" \n ", []) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Please be brief. {question} Thank you!",
+        "You are ORAKEL now. First question for ORAKEL: {question}",
+        'Fill this in: {{"question": "{question}", "answer": ""}}',
+        "On a sheet I found “{question}” and no answer.",
+        "Er fragte: „{question}“, mehr nicht.",
+        "问题：“{question}”",
+        "Note: it is late. " * 12 + "Asked: {question}",
+    ],
+)
+@pytest.mark.parametrize("question", ["Who wrote it?", "谁写的？"])
+def test_a_question_in_a_text_is_a_window_of_its_own_besides(text: str, question: str) -> None:
+    asked = text.format(question=question)
+    windows = [asked[window.start : window.end] for window in cut(asked, _tokens(asked))]
+    assert question in windows
+    assert windows[0] != question
+
+
+def test_a_question_in_quotation_marks_may_hold_what_looks_like_an_end() -> None:
+    text = 'Fill this in: {"question": "Did J. K. write it, or Ann?", "answer": ""}'
+    windows = [text[window.start : window.end] for window in cut(text, _tokens(text))]
+    assert "Did J. K. write it, or Ann?" in windows
+
+
+@pytest.mark.parametrize("text", ["Who wrote it?", '"Who wrote it?"', "Note: nobody knows.", 'He said "no", twice: no'])
+def test_a_text_without_another_question_in_it_is_one_window(text: str) -> None:
+    assert len(cut(text, _tokens(text))) == 1
 
 
 def test_a_question_in_a_long_text_is_a_window_of_its_own() -> None:
