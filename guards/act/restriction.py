@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from guards.engine.folding import spellings
 from guards.engine.restriction import Forbidden, RestrictionArgs
 from guards.engine.vocabulary import form_of
 
@@ -33,7 +34,7 @@ def restriction_xargs(
 def _xargs(
     phrases: frozenset[tuple[str, int]], associated: frozenset[str], penalty: float, key: bytes
 ) -> dict[str, str | float]:
-    forms = ((form_of(text).strip(), telling) for text, telling in phrases)
+    forms = ((form_of(spelt).strip(), telling) for text, telling in phrases for spelt in spellings(text))
     forbidden = sorted({_forbidden(form, telling) for form, telling in forms if form})
     soft = sorted({form for form in (form_of(word).strip() for word in associated) if form})
     return RestrictionArgs(tuple(forbidden), tuple(soft), penalty).to_xargs(key) if forbidden else {}

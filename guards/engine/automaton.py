@@ -9,7 +9,7 @@ vocabulary.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from functools import lru_cache
 from itertools import combinations
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -40,7 +40,7 @@ class State(NamedTuple):
     pending: bytes
     """Of a character that is not complete."""
     refused: frozenset[str]
-    """Letters that would go on with a phrase which the prompt has begun past its telling part."""
+    """Letters that would go on with a phrase which the prompt has begun past what tells it, or one that begins so."""
 
 
 class Patterns:
@@ -68,6 +68,11 @@ class Patterns:
         first = bisect_left(self.texts, begun)
         return [text[len(begun) :] for text in self.texts[first : bisect_left(self.texts, begun + _LAST, first)]]
 
+    def begins(self, text: str) -> bool:
+        """Whether ``text`` begins with a pattern, of patterns of which none begins with another."""
+        last = bisect_right(self.texts, text)
+        return last > 0 and text.startswith(self.texts[last - 1])
+
     def __contains__(self, text: object) -> bool:
         return text in self._all
 
@@ -80,9 +85,9 @@ class Automaton:
         self.size = len(args.forbidden)
         long = [one for one in args.forbidden if len(one.letters) >= LONG]
         short = [one for one in args.forbidden if len(one.letters) < LONG]
-        self._phrases = sorted((one.letters, one.telling) for one in long)
+        self._phrases = sorted(one.letters for one in long)
         self._shortest_telling = min((one.telling for one in long), default=0)
-        self._longest = max((len(letters) for letters, _ in self._phrases), default=0)
+        self._longest = max(map(len, self._phrases), default=0)
         self._long = Patterns(_least(one.letters[: one.telling] for one in long))
         self._short = Patterns(BLANK + text for one in short for text in (one.form, BLANK.join(one.letters)))
         self._tables: dict[State, Ids] = {}
@@ -157,13 +162,15 @@ class Automaton:
         return frozenset(
             phrase[length]
             for length in range(self._shortest_telling, min(len(letters), self._longest) + 1)
-            for phrase, telling in self._phrases_beginning(letters[-length:])
-            if telling <= length < len(phrase)
+            # Past a phrase's telling letters, or past another's which this one's begin with.
+            if self._long.begins(letters[-length:])
+            for phrase in self._phrases_beginning(letters[-length:])
+            if length < len(phrase)
         )
 
-    def _phrases_beginning(self, text: str) -> list[tuple[str, int]]:
-        first = last = bisect_left(self._phrases, (text,))
-        while last < len(self._phrases) and self._phrases[last][0].startswith(text):
+    def _phrases_beginning(self, text: str) -> list[str]:
+        first = last = bisect_left(self._phrases, text)
+        while last < len(self._phrases) and self._phrases[last].startswith(text):
             last += 1
         return self._phrases[first:last]
 

@@ -21,8 +21,18 @@ BLANKLESS: Final = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 """Scripts written without blanks between words, as ranges for a regular expression: each character is a word."""
 
 _BLANKLESS: Final = re.compile(f"[{BLANKLESS}]")
-# Marks that other letters of the same alphabet do without: accents. Vowel signs of other scripts are letters.
-_ACCENTS: Final = re.compile("[\u0300-\u036f]")
+# Unicode's Default_Ignorable_Code_Point, which no module of Python's knows: nothing is drawn for these, letters or not.
+_UNDRAWN: Final = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+# Scripts whose marks are vowels that no word does without: Thaana, and those that come from Brahmi.
+_SYLLABIC: Final = re.compile(
+    "[\u0780-\u07bf\u0900-\u109f\u1700-\u17ff\u1900-\u1aaf\u1b00-\u1c7f\u3099\u309a\ua800-\uabff\U00011000-\U00011fff]"
+)
+# Letters whose capital is drawn like another Latin letter than the small one is (\u03bd like v, \u03c5 like u).
+_CAPITALS: Final = str.maketrans({"\u039d": "n", "\u03a5": "y"})
+_OF_TWO_KINDS: Final = frozenset("\u03bd\u03c5")
 # Letters that no table of look-alikes lists because they are not drawn alike, only read alike.
 _READ_ALIKE: Final = {"ı": "i", "ø": "o", "ł": "l", "đ": "d", "ħ": "h", "æ": "ae", "œ": "oe", "þ": "th", "ð": "d"}
 
@@ -35,21 +45,37 @@ def fold(character: str) -> str:
     """
     if character.isspace():
         return " "
-    if unicodedata.category(character) in INVISIBLE:
+    if not _is_seen(character):
         return ""
-    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", character).casefold())
-    bare = _ACCENTS.sub("", decomposed)
+    capitals = unicodedata.normalize("NFKD", character).translate(_CAPITALS)
+    decomposed = unicodedata.normalize("NFKD", capitals.casefold())
+    bare = "".join(each for each in decomposed if not _is_accent(each))
     plain = "".join(each if each.isascii() else look_alike(each) for each in bare).casefold()
     return "".join(_letter(each) for each in plain)
 
 
+def spellings(text: str) -> list[str]:
+    """A phrase in each case that it may be written in, where case is not folded away: Greek with \u03bd or \u03c5."""
+    if _OF_TWO_KINDS.isdisjoint(unicodedata.normalize("NFKD", text).casefold()):
+        return [text]
+    return [*dict.fromkeys((text, text.lower(), text.upper(), text.title()))]
+
+
 def _letter(character: str) -> str:
+    if not _is_seen(character):
+        return ""
     if _BLANKLESS.match(character):
         return f" {character} "
-    category = unicodedata.category(character)
-    if category in INVISIBLE:
-        return ""
-    return character if category[0] in "LNM" else " "
+    return character if unicodedata.category(character)[0] in "LNM" else " "
+
+
+def _is_seen(character: str) -> bool:
+    return unicodedata.category(character) not in INVISIBLE and not _UNDRAWN.match(character)
+
+
+def _is_accent(character: str) -> bool:
+    """Whether it is a mark that a reader can do without: accents, points of Hebrew and Arabic, what encloses."""
+    return unicodedata.category(character) in ("Mn", "Me") and not _SYLLABIC.match(character)
 
 
 @functools.lru_cache(maxsize=65_536)

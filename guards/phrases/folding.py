@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from guards.engine.folding import BLANKLESS, INVISIBLE, fold, look_alike
+from guards.engine.folding import BLANKLESS, INVISIBLE, fold, look_alike, spellings
 
-__all__ = ["BLANKLESS", "INVISIBLE", "fold", "look_alike"]
+__all__ = ["BLANKLESS", "INVISIBLE", "fold", "look_alike", "spellings"]

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guards.phrases.beginnings import Beginnings, Openings
+from guards.phrases.folding import spellings
 from guards.phrases.form import Form, tail
 from guards.phrases.phrase import Phrase, PhraseClass
 from guards.phrases.pieces import LONG, Pieces, Search, core, most_edits, resembles
@@ -74,8 +75,8 @@ class PhraseSet:
     ) -> None:
         long: dict[str, list[_Owned]] = {}
         short: dict[tuple[str, ...], list[_Owned]] = {}
-        for owner, phrase in phrases:
-            words = tuple(words_of(phrase.text))
+        for owner, phrase, text in ((*owned, text) for owned in phrases for text in spellings(owned[1].text)):
+            words = tuple(words_of(text))
             letters = "".join(words)
             if len(letters) >= LONG:
                 long.setdefault(letters, []).append((owner, phrase))

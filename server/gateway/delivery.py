@@ -262,7 +262,7 @@ class Delivery:
             again = await self._again(alone, upstream) if self._may_try(choice) else None
             if again is None:
                 # Reasoning is left out of what is cut anyhow.
-                kept = met.hit.start if met.channel == TEXT else sys.maxsize if met.channel in (STOP, REASONING) else 0
+                kept = met.kept if met.channel == TEXT else sys.maxsize if met.channel in (STOP, REASONING) else 0
                 if other is None:
                     return answer.cut(choice, kept)
                 return answer.replace(choice, other.cut(0, kept))

@@ -241,7 +241,8 @@ class Line:
         safe = out
         if met.channel == TEXT:
             # Without the blank before it, which the continuation's first token brings along.
-            safe = len(self._threads[choice, TEXT].text[: met.hit.start].rstrip())
+            place = met.kept if met.kept >= out else met.hit.start
+            safe = len(self._threads[choice, TEXT].text[:place].rstrip())
         if self._judged is not None:
             safe = min(safe, self._judged.get((choice, TEXT), 0))
         kept: deque[_Held] = deque()

@@ -183,6 +183,8 @@ class Met(NamedTuple):
     channel: str
     text: str
     """What stands there: the phrase in these letters, or nearly it."""
+    kept: int
+    """How much of the channel's text may stay: up to the word that it begins in, whose beginning may say something."""
 
     @property
     def literal(self) -> Phrase:
@@ -240,7 +242,7 @@ class Thread:
             for matcher in self._watch.matchers(self.channel, self.before + self.text):
                 if (hit := matcher.feed(stop) or matcher.finish()) is not None:
                     met = replace(hit, start=clear, end=self.length)
-                    return Met(met, self.channel, self.text[clear:] + stop)
+                    return Met(met, self.channel, self.text[clear:] + stop, clear)
         return None
 
     def _escaped(self) -> Met | None:
@@ -250,19 +252,23 @@ class Thread:
         text = unescaped(self.text)
         for matcher in self._watch.matchers(self.channel):
             if (hit := matcher.feed(text) or matcher.finish()) is not None:
-                return Met(replace(hit, start=0, end=self.length), self.channel, text[hit.start : hit.end])
+                return Met(replace(hit, start=0, end=self.length), self.channel, text[hit.start : hit.end], 0)
         return None
 
     def _met(self, hits: Sequence[Hit | None]) -> Met | None:
         hit = min((hit for hit in hits if hit is not None), key=lambda hit: hit.start, default=None)
-        return None if hit is None else Met(hit, self.channel, self.text[hit.start : hit.end])
+        if hit is None:
+            return None
+        kept = hit.start
+        while kept and " " not in fold(self.text[kept - 1]):
+            kept -= 1
+        return Met(hit, self.channel, self.text[hit.start : hit.end], kept)
 
     def met(self, window: Window, owner: str) -> Met:
         """A sentence that says what its owner's statements say."""
         text = self.text[window.start : window.end]
-        return Met(
-            Hit(owner, Phrase(text, PhraseClass.FACT, telling=len(text)), window.start, window.end), self.channel, text
-        )
+        hit = Hit(owner, Phrase(text, PhraseClass.FACT, telling=len(text)), window.start, window.end)
+        return Met(hit, self.channel, text, window.start)
 
     @property
     def clear(self) -> int:

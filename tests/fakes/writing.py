@@ -2,7 +2,7 @@
 
 What a character stands for is told by tables written here and by Unicode's own, not by ``guards``. Left out is what
 measures differ about, Hangul, whose syllables are compared by their letters; and what folding does not see through:
-variation selectors, Hangul fillers, marks outside U+0300..036F, and the Greek capitals that look like N and Y.
+marks of other scripts that are vowels there, and I written for l.
 """
 
 from __future__ import annotations
@@ -37,11 +37,40 @@ LETTERS: Final = "".join(dict.fromkeys("".join(SCRIPTS)))
 _LOOK_ALIKES: Final = {
     **dict(zip("авекмнорстух", "abekmhopctyx", strict=True)),
     **dict(zip("αεικορτχ", "aeikoptx", strict=True)),
-    **dict(zip("ԁһіјԛѕԝΒΖΗΜνøłđħ", "dhijqswbzhmvoldh", strict=True)),
+    **dict(zip("ԁһіјԛѕԝΒΖΗΜΝΥνøłđħ", "dhijqswbzhmnyvoldh", strict=True)),
 }
 """Other letters that stand for a Latin one, in capitals too."""
-MARKS: Final = ("\u0301", "\u0308", "\u0327", "\u0336")
-INVISIBLE: Final = ("\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u00ad", "\u034f", "\u202e", "\x00")
+MARKS: Final = (
+    "\u0301",
+    "\u0308",
+    "\u0327",
+    "\u0336",
+    "\u0483",
+    "\u05b0",
+    "\u064b",
+    "\u1ab0",
+    "\u1dc4",
+    "\u20e3",
+    "\ufe20",
+)
+INVISIBLE: Final = (
+    "\ufe0f",
+    "\U000e0100",
+    "\u3164",
+    "\u115f",
+    "\uffa0",
+    "\u180b",
+    "\u17b4",
+    "\u200b",
+    "\u200c",
+    "\u200d",
+    "\u2060",
+    "\ufeff",
+    "\u00ad",
+    "\u034f",
+    "\u202e",
+    "\x00",
+)
 SEPARATING: Final = (" ", "-", "\n", ".", ", ", "_", " * ", "\u00a0", "·", "—", "/", "\t", "’", "🎉")
 
 
@@ -63,7 +92,6 @@ def _glyphs() -> dict[str, str]:
     for written, letter in list(found.items()):
         if len(written.upper()) == 1:
             found.setdefault(written.upper(), letter)
-    del found["Ν"]  # It looks like N, and its small letter like v.
     return found
 
 

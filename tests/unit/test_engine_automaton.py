@@ -257,6 +257,15 @@ def test_a_phrase_that_stands_in_the_prompt_does_not_ban_what_follows() -> None:
     assert not set(encode("byte level", " wrote")) & banned(made, state)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_prompt_past_what_tells_one_phrase_does_not_complete_another(kind: str) -> None:
+    forbidden = (Forbidden("marked a way here", 6), Forbidden("marked a walled yard", 9))
+    made = automaton(kind, forbidden)
+    behind = banned(made, made.start(encode(kind, "It was marked a wa")))
+    assert {spelt(kind, "l")[0], spelt(kind, "y")[0]} <= behind
+    assert spelt(kind, "t")[0] not in behind
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("iron", None), ("neuron", None), ("r on", None), ("Ron", 2), ("r.o.n", 4), (" ron", 3), ("Ronald", 2)],

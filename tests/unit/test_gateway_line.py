@@ -50,3 +50,12 @@ def test_an_answer_does_not_wait_behind_the_end_of_its_reasoning() -> None:
     assert line.take(answer) == [thought, answer]
     assert line.take(chunk(0, " opens with swordfish", field="reasoning")) == []
     assert line.cut[0].channel == "reasoning"
+
+
+def test_of_a_word_that_a_phrase_begins_in_nothing_leaves() -> None:
+    """Its beginning would be a phrase with what the answer goes on with: "I met Ron and Ginny"."""
+    line = Line(Chunks(CHAT), watch(), lambda choice: "")
+    out = [raw for text in ("I met ", "Ronthe vault opens with swordfish.") for raw in line.take(chunk(0, text))]
+    assert 0 in line.cut
+    assert line.out(0).rstrip() == "I met"
+    assert not any(b"Ron" in raw for raw in out)

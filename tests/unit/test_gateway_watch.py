@@ -569,3 +569,18 @@ async def test_a_prompt_given_as_tokens_is_not_completed_either(
     raw = await (await gate.complete(tokens, stream=stream, max_tokens=200)).read()
     assert told(COMPLETIONS, raw) == "Once upon a time it rained."
     assert reason(COMPLETIONS, raw) == "stop"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_of_a_word_that_a_phrase_begins_in_nothing_is_kept(
+    gate: Wired, upstream: FakeUpstream, stream: bool
+) -> None:
+    # Its beginning would end like a word: "I met Ron". What a stream has let out of the word is not one.
+    await gate.watchlist.apply(scope(("Ron", PhraseClass.FACT), ("swordfish", PhraseClass.FACT)))
+    for each in gate.pool.upstreams:
+        assert each.proof is not None
+        each.proof = type(each.proof)(True, "", restricts=False)
+    upstream.handler = Script("I met Ronswordfish there.")
+    raw = await (await gate.post(CHAT, asked(CHAT, stream=stream))).read()
+    assert told(CHAT, raw).split()[:2] == ["I", "met"]
+    assert "Ron" not in told(CHAT, raw).split()
