@@ -12,12 +12,11 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from guards.phrases.folding import INVISIBLE, look_alike
+from guards.phrases.folding import is_accent, is_seen, look_alike
 
 # What a plain ASCII text needs collapsed: control characters, and white space other than one blank.
 _ASCII_RUN = re.compile(r"[\x00-\x20\x7f]+")
 _ASCII_IRREGULAR = re.compile(r"[\x00-\x1f\x7f]|  |\A | \Z")
-_MARKS = re.compile("[\u0300-\u036f]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,8 @@ def _continues(character: str) -> bool:
         return False
     return (
         unicodedata.combining(character) != 0
-        or unicodedata.category(character) in INVISIBLE
+        or unicodedata.category(character) == "Me"
+        or not is_seen(character)
         or "\u1160" <= character <= "\u11ff"
     )
 
@@ -107,10 +107,11 @@ def _continues(character: str) -> bool:
 def _fold(cluster: str) -> str:
     visible = "".join(" " if character.isspace() else character for character in cluster if _visible(character))
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible).casefold())
-    bare = unicodedata.normalize("NFC", _MARKS.sub("", unicodedata.normalize("NFD", folded)))
+    decomposed = unicodedata.normalize("NFD", folded)
+    bare = unicodedata.normalize("NFC", "".join(each for each in decomposed if not is_accent(each)))
     plain = "".join(character if character.isascii() else look_alike(character) for character in bare)
     return "".join(" " if character.isspace() else character for character in plain.casefold() if _visible(character))
 
 
 def _visible(character: str) -> bool:
-    return character.isspace() or unicodedata.category(character) not in INVISIBLE
+    return character.isspace() or is_seen(character)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from confusable_homoglyphs import confusables
 
-INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+_INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 """Unicode categories of characters that show nothing."""
 
 BLANKLESS: Final = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
@@ -45,11 +45,11 @@ def fold(character: str) -> str:
     """
     if character.isspace():
         return " "
-    if not _is_seen(character):
+    if not is_seen(character):
         return ""
     capitals = unicodedata.normalize("NFKD", character).translate(_CAPITALS)
     decomposed = unicodedata.normalize("NFKD", capitals.casefold())
-    bare = "".join(each for each in decomposed if not _is_accent(each))
+    bare = "".join(each for each in decomposed if not is_accent(each))
     plain = "".join(each if each.isascii() else look_alike(each) for each in bare).casefold()
     return "".join(_letter(each) for each in plain)
 
@@ -62,18 +62,19 @@ def spellings(text: str) -> list[str]:
 
 
 def _letter(character: str) -> str:
-    if not _is_seen(character):
+    if not is_seen(character):
         return ""
     if _BLANKLESS.match(character):
         return f" {character} "
     return character if unicodedata.category(character)[0] in "LNM" else " "
 
 
-def _is_seen(character: str) -> bool:
-    return unicodedata.category(character) not in INVISIBLE and not _UNDRAWN.match(character)
+def is_seen(character: str) -> bool:
+    """Whether anything is drawn for a character."""
+    return unicodedata.category(character) not in _INVISIBLE and not _UNDRAWN.match(character)
 
 
-def _is_accent(character: str) -> bool:
+def is_accent(character: str) -> bool:
     """Whether it is a mark that a reader can do without: accents, points of Hebrew and Arabic, what encloses."""
     return unicodedata.category(character) in ("Mn", "Me") and not _SYLLABIC.match(character)
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from guards.engine.folding import BLANKLESS, INVISIBLE, fold, look_alike, spellings
+from guards.engine.folding import BLANKLESS, fold, is_accent, is_seen, look_alike, spellings
 
-__all__ = ["BLANKLESS", "INVISIBLE", "fold", "look_alike", "spellings"]
+__all__ = ["BLANKLESS", "fold", "is_accent", "is_seen", "look_alike", "spellings"]

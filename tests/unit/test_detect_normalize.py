@@ -35,6 +35,13 @@ def test_disguises_of_a_name_fold_to_it(disguised: str) -> None:
     assert normalize(disguised).text == "harry potter"
 
 
+@pytest.mark.parametrize(
+    "mark", "\ufe0f\U000e0100\u3164\u115f\uffa0\u180b\u17b4\u034f\u0483\u05b0\u064b\u1ab0\u1dc4\u20d0\u20e3\ufe20"
+)
+def test_so_do_marks_that_say_nothing(mark: str) -> None:
+    assert normalize(mark.join("Harry Potter") + mark).text == "harry potter"
+
+
 def test_a_span_leads_back_to_what_stands_there() -> None:
     text = "Who wrote\u200b  Hа\u0301rry\u200b Potter?"
     normalized = normalize(text)
