@@ -14,17 +14,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-def _under(kind: Any) -> Iterator[Any]:
-    for one in kind.__subclasses__():
-        yield one
-        yield from _under(one)
-
-
-def _found() -> list[Any]:
+def concrete(kind: Any) -> list[Any]:
+    """The classes of a kind under ``server.api`` that can be made, by their routes."""
     for module in pkgutil.iter_modules(api.__path__):
         importlib.import_module(f"{api.__name__}.{module.name}")
-    return sorted((kind for kind in _under(Endpoint) if not inspect.isabstract(kind)), key=lambda kind: kind.path)
+    found = {one for one in subclasses(kind) if not inspect.isabstract(one) and hasattr(one, "path")}
+    return sorted(found, key=lambda one: one.path)
 
 
-CODECS: dict[str, Callable[[Limits], Endpoint]] = {kind.path: kind for kind in _found()}
+def subclasses(kind: Any) -> Iterator[Any]:
+    """All that are defined by now."""
+    for one in kind.__subclasses__():
+        yield one
+        yield from subclasses(one)
+
+
+CODECS: dict[str, Callable[[Limits], Endpoint]] = {kind.path: kind for kind in concrete(Endpoint)}
 """By their routes."""

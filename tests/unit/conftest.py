@@ -1,4 +1,4 @@
-"""Settings that touch nothing outside a test's own directory."""
+"""Settings that touch nothing outside a test's own directory, and an upstream."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from server.settings import PREFIX, Settings, load_settings
+from tests.fakes.upstream import FakeUpstream
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 
@@ -31,6 +33,13 @@ def default_settings() -> Settings:
 def settings(tmp_path: Path, clean_environment: None, default_settings: Settings) -> Settings:
     """Default settings, with data and cache in the test's directory."""
     return default_settings.model_copy(update={"data_dir": tmp_path / "data", "cache_dir": tmp_path / "cache"})
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[FakeUpstream]:
+    """An upstream that answers as the test says."""
+    async with FakeUpstream() as fake:
+        yield fake
 
 
 def _clean(patch: pytest.MonkeyPatch) -> None:

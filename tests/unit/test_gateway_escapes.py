@@ -15,25 +15,19 @@ from tests.fakes.clients import asked, called, formatted, told, tooled
 from tests.fakes.gateway import Wired, wired
 from tests.fakes.scopes import scope
 from tests.fakes.script import Script
-from tests.fakes.upstream import FakeUpstream
 from tests.fakes.wire import CHAT, GENERATING, MESSAGES, RESPONSES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from server.settings import Settings
+    from tests.fakes.upstream import FakeUpstream
 
 pytestmark = pytest.mark.thorough
 
 NAMES = scope(("Bjørn Ødegård-Rowling", PhraseClass.FACT), ("Rowling", PhraseClass.FACT))
 SAID = r"""{"a": 1, "by": "\u0052\u006fwling"}""", r"""{"by": "Bj\u00f8rn\n\u00d8deg\u00e5rd"}"""
 OTHER = '{"a": 1, "by": "me"}'
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[FakeUpstream]:
-    async with FakeUpstream() as fake:
-        yield fake
 
 
 @pytest.fixture

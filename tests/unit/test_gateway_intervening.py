@@ -27,12 +27,6 @@ CUT = [f"about {NEEDLE}.", "Who painted the", "Mona Lisa?"]
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[FakeUpstream]:
-    async with FakeUpstream() as fake:
-        yield fake
-
-
-@pytest.fixture
 async def gate(upstream: FakeUpstream, settings: Settings) -> AsyncIterator[Wired]:
     async with wired(upstream.url, settings, renderer=Renderer(CharacterTokenizer())) as running:
         upstream.received.clear()

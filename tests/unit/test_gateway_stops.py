@@ -11,23 +11,17 @@ from tests.fakes.clients import asked, begun, reason, told
 from tests.fakes.gateway import Wired, wired
 from tests.fakes.scopes import scope
 from tests.fakes.script import Script
-from tests.fakes.upstream import FakeUpstream
 from tests.fakes.wire import CHAT, COMPLETIONS, GENERATING, MESSAGES, RESPONSES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from server.settings import Settings
+    from tests.fakes.upstream import FakeUpstream
 
 pytestmark = pytest.mark.thorough
 
 NAMES = scope(("J. K. Rowling", PhraseClass.FACT), ("Rowling", PhraseClass.FACT))
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[FakeUpstream]:
-    async with FakeUpstream() as fake:
-        yield fake
 
 
 @pytest.fixture

@@ -16,13 +16,13 @@ from tests.fakes.gateway import BACKGROUND, Wired, wired
 from tests.fakes.passages import FILLER, WAYS, passages, supplied
 from tests.fakes.scopes import scope
 from tests.fakes.script import Script
-from tests.fakes.upstream import FakeUpstream
 from tests.fakes.wire import CHAT, COMPLETIONS, GENERATING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from server.settings import Settings
+    from tests.fakes.upstream import FakeUpstream
 
 pytestmark = pytest.mark.thorough
 STATED = "the vault opens with swordfish"
@@ -41,12 +41,6 @@ SHAPED = [
     for shape in ("text", "schema", "tool")
     if (path, shape) != (COMPLETIONS, "tool")
 ]
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[FakeUpstream]:
-    async with FakeUpstream() as fake:
-        yield fake
 
 
 @pytest.fixture

@@ -228,12 +228,6 @@ TABLE = [
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[FakeUpstream]:
-    async with FakeUpstream() as fake:
-        yield fake
-
-
-@pytest.fixture
 async def gate(upstream: FakeUpstream, settings: Settings) -> AsyncIterator[Wired]:
     async with wired(upstream.url, settings, renderer=Renderer(CharacterTokenizer())) as running:
         for each in running.pool.upstreams:

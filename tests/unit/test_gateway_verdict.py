@@ -25,12 +25,6 @@ ASKED = f"who is {NEEDLE}?"
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[FakeUpstream]:
-    async with FakeUpstream() as fake:
-        yield fake
-
-
-@pytest.fixture
 async def gate(upstream: FakeUpstream, settings: Settings) -> AsyncIterator[Wired]:
     chosen = settings.model_copy(update={"max_in_flight": 4, "max_body_bytes": 10_000})
     async with wired(upstream.url, chosen) as running:

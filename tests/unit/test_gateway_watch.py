@@ -53,12 +53,6 @@ NAMES = scope(("Rowling", PhraseClass.NAME))
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[FakeUpstream]:
-    async with FakeUpstream() as fake:
-        yield fake
-
-
-@pytest.fixture
 async def gate(upstream: FakeUpstream, settings: Settings, request: pytest.FixtureRequest) -> AsyncIterator[Wired]:
     given = getattr(request, "param", {})
     async with wired(upstream.url, settings.model_copy(update=given)) as running:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import inspect
-import pkgutil
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -16,7 +14,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from server import api
 from server.admin.replies import Reply
 from server.admin.routes import create_admin_router
 from server.api import fields
@@ -28,6 +25,7 @@ from server.auth import BearerKeys
 from server.gateway.routes import data_routes
 from server.openapi import describe
 from server.operations import operator_routes
+from tests.fakes.codecs import concrete, subclasses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,17 +36,8 @@ EXTRA = ("hint", "messages.hint", "messages.content.hint", "input.hint")
 """Fields that an operator lets pass."""
 
 
-def subclasses(kind: type) -> Iterator[type]:
-    for one in kind.__subclasses__():
-        yield one
-        yield from subclasses(one)
-
-
 def all_endpoints() -> list[Passage]:
-    for module in pkgutil.iter_modules(api.__path__):
-        importlib.import_module(f"{api.__name__}.{module.name}")
-    found = {one for one in subclasses(Passage) if not inspect.isabstract(one) and hasattr(one, "path")}
-    return [one(Limits(extra_fields=EXTRA)) for one in sorted(found, key=lambda one: one.path)]
+    return [one(Limits(extra_fields=EXTRA)) for one in concrete(Passage)]
 
 
 ENDPOINTS = all_endpoints()
