@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from server.assets import SMOLLM2, AssetError, encoder_directory
+from server.cli.config import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,20 +171,20 @@ def upstreams(settings: Settings) -> Iterator[Finding]:
             serves = ", ".join(card["id"] for card in answer.json()["data"]) if answer.is_success else ""
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             remedy = "Start that vLLM, or mend UNREMEMBER_UPSTREAMS."
-            yield Finding("upstream", Grade.WRONG, f"{url} does not answer ({type(error).__name__})", remedy)
+            yield Finding("upstream", Grade.WRONG, f"{printable(url)} does not answer ({type(error).__name__})", remedy)
         except (ValueError, KeyError, TypeError):
-            yield Finding("upstream", Grade.WRONG, f"{url} is no vLLM", "Mend UNREMEMBER_UPSTREAMS.")
+            yield Finding("upstream", Grade.WRONG, f"{printable(url)} is no vLLM", "Mend UNREMEMBER_UPSTREAMS.")
         else:
-            yield _upstream(url, answer.status_code, serves)
+            yield _upstream(printable(url), answer.status_code, serves)
 
 
-def _upstream(url: str, status: int, serves: str) -> Finding:
+def _upstream(shown: str, status: int, serves: str) -> Finding:
     if status in {401, 403}:
         remedy = "Set UNREMEMBER_UPSTREAM_API_KEY to what that vLLM was given as --api-key."
-        return Finding("upstream", Grade.WRONG, f"{url} refuses the key", remedy)
+        return Finding("upstream", Grade.WRONG, f"{shown} refuses the key", remedy)
     if not serves:
-        return Finding("upstream", Grade.WRONG, f"{url} answers {status} when asked for its models", "See its log.")
-    return Finding("upstream", Grade.FINE, f"{url} serves {serves}")
+        return Finding("upstream", Grade.WRONG, f"{shown} answers {status} when asked for its models", "See its log.")
+    return Finding("upstream", Grade.FINE, f"{shown} serves {serves}")
 
 
 def tokenizer(settings: Settings) -> Finding:

@@ -17,8 +17,11 @@ from server.cli import terminal
 from server.settings import CONFIG_VARIABLE, PREFIX, Settings
 
 MASK = "********"
-_CREDENTIALS = re.compile(r"(?<=://)([^/@:]*):[^@/]*@")
-_PARAMETERS = re.compile(r"([?&][^=&]*(?:key|pass|pwd|secret|token)[^=&]*=)[^&]*", re.IGNORECASE)
+# A password ends at the last @ of all: one that holds @, : or / as it is splits a URL in the wrong place for a parser.
+_SECRETS = (
+    re.compile(r"://[^:]*:(.*)@", re.DOTALL),
+    re.compile(r"[?&][^=&]*(?:key|pass|pwd|secret|token)[^=&]*=([^&]*)", re.IGNORECASE),
+)
 
 
 def show(settings: Settings, *, as_json: bool) -> None:
@@ -59,5 +62,15 @@ def printable(value: Any) -> Any:
     if isinstance(value, tuple):
         return ", ".join(str(printable(part)) for part in value) or None
     if isinstance(value, (str, Path)):
-        return _PARAMETERS.sub(rf"\1{MASK}", _CREDENTIALS.sub(rf"\1:{MASK}@", str(value)))
+        return _masked(str(value))
     return value
+
+
+def _masked(text: str) -> str:
+    """The text with one mask in place of each secret in it, or of several that overlap."""
+    shown, end = "", 0
+    for start, stop in sorted(found.span(1) for pattern in _SECRETS for found in pattern.finditer(text)):
+        if start >= end:
+            shown += text[end:start] + MASK
+        end = max(end, stop)
+    return shown + text[end:]

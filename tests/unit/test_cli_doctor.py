@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from server.cli import checks, context, doctor
@@ -62,6 +64,24 @@ def test_urls_without_a_password_are_shown_whole(url: str) -> None:
 def test_a_password_among_a_urls_parameters_is_masked() -> None:
     url = "postgresql://me@db/u?sslmode=require&password=hunter2&sslPassword=hunter3&user=me"
     assert printable(url) == f"postgresql://me@db/u?sslmode=require&password={MASK}&sslPassword={MASK}&user=me"
+
+
+@given(st.text(), st.sampled_from(["me", "me@tenant", ""]), st.sampled_from(["@db/u", "@[::1]:5432/u?sslmode=require"]))
+@example("p@ss", "me", "@db/u")
+@example("p@ss:w/rd#1?x=@", "me", "@db/u")
+@example("a?key=b", "me", "@db/u")
+def test_nothing_of_a_password_is_shown_however_it_is_typed(password: str, user: str, rest: str) -> None:
+    before = f"postgresql://{user}:"
+    shown = printable(f"{before}{password}{rest}")
+    assert shown.startswith(before + MASK)
+    assert rest.endswith(shown.removeprefix(before + MASK))
+
+
+@given(st.text().filter(lambda text: "&" not in text))
+@example("hunter@2")
+def test_nothing_of_a_password_among_the_parameters_is_shown(password: str) -> None:
+    shown = printable(f"postgresql://me:hunter3@db/u?password={password}&user=me")
+    assert shown in (f"postgresql://me:{MASK}@db/u?password={MASK}&user=me", f"postgresql://me:{MASK}&user=me")
 
 
 def grades(findings: Any) -> dict[str, Grade]:
@@ -178,6 +198,12 @@ def test_upstreams_are_asked(
     assert (finding.grade, words in finding.found) == (grade, True)
     assert bool(finding.remedy) == (grade is Grade.WRONG)
     assert "hunter2" not in finding.found + finding.remedy
+
+
+def test_an_upstream_is_named_without_its_password(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(httpx, "get", lambda *_, **__: httpx.Response(503))
+    (finding,) = checks.upstreams(settings.model_copy(update={"upstreams": ("http://me:hun@ter2@10.0.0.7:8000",)}))
+    assert finding.found.startswith(f"http://me:{MASK}@10.0.0.7:8000 answers 503")
 
 
 def test_a_tokenizer_is_looked_for(settings: Settings, tmp_path: Path) -> None:
