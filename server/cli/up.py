@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import secrets
 import shutil
@@ -15,6 +16,7 @@ from pydantic import SecretStr
 from server import keys
 from server.assets import encoder_directory, model_directory, require_writable, served_model_name
 from server.cli import gateway, hints, terminal
+from server.cli.checks import NO_VLLM_REMEDY
 from server.cli.client import admin_client, gateway_url
 from server.cli.errors import CliError
 from server.supervisor.launch import Launch, engine_launch
@@ -41,6 +43,8 @@ def up(settings: Settings) -> None:
             "UNREMEMBER_UPSTREAMS names a vLLM that runs already. "
             "Use `unremember serve` for the gateway alone, or unset it."
         )
+    if importlib.util.find_spec("vllm") is None:
+        raise CliError(f"vLLM is not installed. {NO_VLLM_REMEDY}")
     gateway.check_ports(settings, engine=True)
     prepare_data_dir(settings)
     prepare_cache_dir(settings)
@@ -111,7 +115,7 @@ def _launch(settings: Settings, model: Path) -> Launch:
         from guards.engine import fingerprint
     except ImportError:
         raise CliError(
-            "The engine plug-in is not installed. Install this package again: pip install unremember[cpu]."
+            "The engine plug-in is not installed. Install this package again: pip install . in a checkout."
         ) from None
     given = settings.upstream_api_key
     key = given.get_secret_value() if given else secrets.token_urlsafe(32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import sys
@@ -17,11 +18,14 @@ from typer.main import get_command
 from server.cli import commands, context, main, terminal, up
 from server.cli.client import Client, gateway_url
 from server.cli.effects import effect
+from server.cli.errors import CliError
 from server.settings import load_settings
 from tests.fakes.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from server.settings import Settings
 
     Run = Callable[..., tuple[int, str, str]]
 
@@ -234,6 +238,14 @@ async def test_a_start_says_while_works_are_declined(
     said = capsys.readouterr().out
     assert "Unremember is ready" in said
     assert ("Works are declined until" in said) == told
+
+
+def test_a_start_without_vllm_ends_before_it_begins(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", {}.get)
+    with pytest.raises(CliError, match=r"^vLLM is not installed\. .*pip install .*UNREMEMBER_UPSTREAMS"):
+        up.up(settings)
+    assert not settings.data_dir.exists()
+    assert not settings.cache_dir.exists()
 
 
 def test_the_overview_shows_every_command() -> None:
