@@ -29,16 +29,18 @@ RUN pip install --constraint cpu.lock . \
 
 # hadolint ignore=DL3006
 FROM ${PYTHON_IMAGE} AS gateway
-RUN useradd --system --uid 10001 --home-dir /var/lib/unremember --create-home unremember
+# A named volume that is mounted over a directory for the first time takes its owner.
+RUN useradd --system --uid 10001 --home-dir /var/lib/unremember --create-home unremember \
+    && install --directory --owner=unremember /var/cache/unremember
 COPY --from=gateway-build /opt/unremember /opt/unremember
 ENV PATH=/opt/unremember/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     UNREMEMBER_HOST=0.0.0.0 \
     UNREMEMBER_PORT=8080 \
     UNREMEMBER_DATA_DIR=/var/lib/unremember \
-    UNREMEMBER_CACHE_DIR=/tmp/unremember
+    UNREMEMBER_CACHE_DIR=/var/cache/unremember
 USER 10001
-VOLUME ["/var/lib/unremember"]
+VOLUME ["/var/lib/unremember", "/var/cache/unremember"]
 EXPOSE 8080
 # Alive, not ready: a gateway whose vLLM restarts must not be restarted with it.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \

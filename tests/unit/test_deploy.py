@@ -96,6 +96,17 @@ def test_the_gateway_image_has_no_vllm_and_no_root() -> None:
     assert "torch.version.cuda is None" in installed
 
 
+def test_what_the_gateway_keeps_outlives_its_container(compose: dict[str, Any]) -> None:
+    lines = " ".join(stages()["gateway"])
+    kept = re.findall(r"UNREMEMBER_(?:DATA|CACHE)_DIR=(\S+)", lines)
+    gateway = compose["services"]["gateway"]
+    assert len(kept) == 2
+    assert gateway["read_only"]
+    for directory in kept:
+        assert any(f"{name}:{directory}" in gateway["volumes"] for name in compose["volumes"])
+        assert f'"{directory}"' in lines, "not in VOLUME"
+
+
 def test_the_engine_image_gets_the_plugin_alone() -> None:
     copied = [line.split()[1] for line in stages()["engine-build"] if line.startswith("COPY ")]
     assert copied == ["guards/engine"]
