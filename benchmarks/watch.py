@@ -2,6 +2,8 @@
 
 Ordinary English text (the detector's background prompts, or --text) is fed in pieces the size of a token. Phrases are
 random: names of one to three rare words, and statements that mix rare words with common ones; none is about the text.
+Where UNREMEMBER_TOFU_DIR is set, a row more has what everybody's answers are watched for in practice: the facts that
+the gateway derives from requests about TOFU's 200 authors. Tokens that are held back wait for the next one.
 Each round measures all sizes, in an order that changes from round to round. A round's figure is the median over its
 tokens; the intervals are 95 % bootstrap intervals of the mean over rounds, the 99th percentile is over all tokens.
 The time is the thread's own processor time, so that other work on the machine disturbs less; it includes about as
@@ -10,7 +12,7 @@ much for reading the clock as the row with 0 phrases shows.
 Examples:
 
     python benchmarks/watch.py
-        0 to 100,000 phrases: about a minute; writes watch.json and watch.png
+        0 to 100,000 phrases, and derived facts: two minutes; writes watch.json and watch.png
 
     python benchmarks/watch.py --sizes 0 10000 --rounds 30 --text answers.txt --out figures/watch
         two sizes, more rounds, text of one's own
@@ -33,8 +35,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from wordfreq import top_n_list
 
+from guards.phrases.derivation import derive
 from guards.phrases.matching import PhraseSet
 from guards.phrases.phrase import Phrase, PhraseClass
+from guards.scope import Example, Kind, Source
+from offline.detector.background import background_prompts
+from offline.evaluation import tofu
+from offline.evaluation.dataset import read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +70,18 @@ def some_phrases(count: int, rng: random.Random) -> list[tuple[str, Phrase]]:
     ]
 
 
+def derived_facts(directory: Path) -> list[tuple[str, Phrase]]:
+    """The facts of requests about each of TOFU's authors."""
+    rows, ordinary = read_rows(directory / "full.jsonl"), background_prompts()
+    found: list[tuple[str, Phrase]] = []
+    for start in range(0, len(rows), tofu.QUESTIONS):
+        examples = tuple(Example(row["question"], row["answer"]) for row in rows[start : start + tofu.QUESTIONS])
+        subject = tofu.author(examples)
+        phrases = derive(Source(subject, Kind.PERSON, examples=examples), ordinary).phrases
+        found += [(subject, phrase) for phrase in phrases if phrase.kind is PhraseClass.FACT]
+    return found
+
+
 def microseconds(phrases: PhraseSet, tokens: Sequence[str]) -> tuple[list[float], tuple[int, int]]:
     """For each token; and how many were hits, or left something to hold back."""
     matcher = phrases.matcher()
@@ -85,20 +104,24 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     files = [options.text] if options.text else [PROMPTS / f"{name}.txt" for name in ENGLISH]
     tokens = TOKEN.findall(" ".join(" ".join(file.read_text().split()) for file in files))
     everything = some_phrases(max(options.sizes), rng)
-    sets: dict[int, PhraseSet] = {}
-    built: dict[int, float] = {}
-    for size in options.sizes:
+    phrases = {f"{size:,}": everything[:size] for size in options.sizes}
+    if directory := os.environ.get(tofu.VARIABLE):
+        facts = derived_facts(Path(directory).expanduser())
+        phrases[f"{len(facts):,} derived facts"] = facts
+    sets: dict[str, PhraseSet] = {}
+    built: dict[str, float] = {}
+    for name, some in phrases.items():
         started = time.thread_time()
-        sets[size] = PhraseSet(everything[:size])
-        built[size] = time.thread_time() - started
-    rounds: dict[int, list[list[float]]] = {size: [] for size in sets}
-    counts: dict[int, tuple[int, int]] = {}
+        sets[name] = PhraseSet(some)
+        built[name] = time.thread_time() - started
+    rounds: dict[str, list[list[float]]] = {name: [] for name in sets}
+    counts: dict[str, tuple[int, int]] = {}
     for number in range(-1, options.rounds):
-        for size in rng.sample(options.sizes, k=len(options.sizes)):
-            taken, counts[size] = microseconds(sets[size], tokens)
+        for name in rng.sample([*sets], k=len(sets)):
+            taken, counts[name] = microseconds(sets[name], tokens)
             # Round -1 fills the caches and is not counted.
             if number >= 0:
-                rounds[size].append(taken)
+                rounds[name].append(taken)
     return {
         "command": " ".join(["python", "benchmarks/watch.py", *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -108,16 +131,16 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "characters": sum(map(len, tokens)),
         "sizes": [
             {
-                "phrases": size,
-                **spread([float(np.median(taken)) for taken in rounds[size]], options.seed),
-                "mean": float(np.mean(rounds[size])),
-                "p99": float(np.quantile(rounds[size], 0.99)),
-                "rounds": [float(np.median(taken)) for taken in rounds[size]],
-                "built_in_seconds": built[size],
-                "hits": counts[size][0],
-                "held_back": counts[size][1] / len(tokens),
+                "phrases": name,
+                **spread([float(np.median(taken)) for taken in rounds[name]], options.seed),
+                "mean": float(np.mean(rounds[name])),
+                "p99": float(np.quantile(rounds[name], 0.99)),
+                "rounds": [float(np.median(taken)) for taken in rounds[name]],
+                "built_in_seconds": built[name],
+                "hits": counts[name][0],
+                "held_back": counts[name][1] / len(tokens),
             }
-            for size in options.sizes
+            for name in sets
         ],
     }
 
@@ -147,7 +170,7 @@ def plot(report: dict[str, Any], path: Path) -> None:
     axes.plot(places, [row["p99"] for row in rows], "^--", color="C1", label="99th percentile")
     axes.axhline(100, color="C3", linestyle=":", label="0.1 ms")
     axes.set_yscale("log")
-    axes.set_xticks(places, [f"{row['phrases']:,}" for row in rows])
+    axes.set_xticks(places, [row["phrases"].replace(" ", "\n", 1) for row in rows])
     axes.set_xlabel("phrases looked for")
     axes.set_ylabel("microseconds a token")
     axes.legend()
@@ -171,8 +194,8 @@ def main() -> None:
     plot(report, options.out.with_suffix(".png"))
     for row in report["sizes"]:
         print(
-            f"{row['phrases']:7} phrases  {row['median']:6.1f} us a token [{row['low']:.1f}, {row['high']:.1f}]"
-            f"  99 %: {row['p99']:.0f}  built in {row['built_in_seconds']:.2f} s"
+            f"{row['phrases']:>20}  {row['median']:6.1f} us a token [{row['low']:.1f}, {row['high']:.1f}]"
+            f"  99 %: {row['p99']:.0f}  held back: {row['held_back']:.1%}  built in {row['built_in_seconds']:.2f} s"
         )
 
 
