@@ -44,8 +44,8 @@ def detector(
     data: Annotated[
         list[str],
         typer.Option(
-            help="What to measure on: tofu:forget01, tofu:forget05, tofu:forget10, trivia:harrypotter, or a directory. "
-            "Repeat it for several.",
+            help="What to measure on: tofu:forget01, tofu:forget05, tofu:forget10, trivia:harrypotter, trivia:lotr, "
+            "or a directory. Repeat it for several.",
             show_default=False,
         ),
     ],
