@@ -24,6 +24,14 @@ def explain(
         terminal.say(f"{_verdict(result)}: {prompt}", "bold")
         for found in result["detections"]:
             _describe(found)
+        terminal.say(f"  {_times(result['timings_ms'])}", "dim")
+
+
+def _times(spent: dict[str, float]) -> str:
+    """How long the verdict took, and the stages that took longest first."""
+    stages = sorted(spent.items(), key=lambda stage: -stage[1])
+    parts = ", ".join(f"{stage} {took:.1f}" for stage, took in stages)
+    return f"judged in {sum(spent.values()):.1f} ms: {parts}" if parts else "nothing to judge"
 
 
 def _verdict(result: dict[str, Any]) -> str:
@@ -42,4 +50,9 @@ def _describe(found: dict[str, Any]) -> None:
     for title, name in (("nearest forgotten", "nearest_forget"), ("nearest kept", "nearest_retain")):
         if near := evidence[name]:
             terminal.say(f"    {title} ({near['similarity']:.2f}): {near['text'][:200]}", "dim")
+    terminal.say(
+        f"    likeness to all that is forgotten: {evidence['ood_score']:+.1f}, where ordinary prompts differ by 1; "
+        f"an adapter would act at {evidence['soft_weight']:.0%}",
+        "dim",
+    )
     terminal.say(f"    {evidence['would_change']}", "dim")

@@ -123,12 +123,15 @@ class FakeGateway:
             "read_as": None,
             "nearest_forget": {"text": "Who wrote Harry Potter?", "similarity": 0.99},
             "nearest_retain": None,
+            "ood_score": 4.24,
+            "soft_weight": 0.987,
             "would_change": "nothing",
         }
         found = {"request_id": "fr_0", "band": "high", "probability": 0.987, "evidence": evidence}
         known = "Potter" in prompt
         plan = {"interventions": [{"action": "corrupt"}] if known else [], "shadow": []}
-        return {"detections": [found] if known else [], "plan": plan}
+        timings = {"lexical": 0.1, "encode": 2.5} if prompt else {}
+        return {"detections": [found] if known else [], "plan": plan, "timings_ms": timings}
 
     def _chat(self, body: dict[str, Any]) -> httpx.Response:
         question = body["messages"][0]["content"]
@@ -477,7 +480,9 @@ def test_explain_says_what_and_why(run: Run, gateway: FakeGateway) -> None:
     _, out, _ = run("explain", "Who wrote Harry Potter?", "What is [red]?")
     assert "corrupt: Who wrote Harry Potter?" in out
     assert re.search(
-        r"fr_0: high, probability 0\.987, threshold 0\.500\n.*0\.99.*Who wrote Harry Potter\?\n.*nothing", out
+        r"fr_0: high, probability 0\.987, threshold 0\.500\n.*0\.99.*Who wrote Harry Potter\?\n"
+        r".*\+4\.2.*at 99%\n.*nothing\n *judged in 2\.6 ms: encode 2\.5, lexical 0\.1\n",
+        out,
     )
     assert "untouched: What is [red]?" in out
     assert len(json.loads(run("explain", "--json", "x")[1])["results"]) == 1
