@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from guards.phrases.matching import PhraseSet
 from guards.phrases.phrase import PhraseClass
 from guards.scope import Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from guards.phrases.phrase import Phrase
     from guards.scope import Scope
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _FANOUT = 4
 # Sets of names kept ready: one for each combination of scopes that prompts came near to lately.
 _READY = 256
+# From so many phrases on, which take a few milliseconds, such a set is built off the event loop.
+_MANY: Final = 100
 
 
 class Watchlist:
@@ -30,8 +32,11 @@ class Watchlist:
 
     def __init__(self) -> None:
         self._scopes: dict[str, Scope] = {}
+        self._owners: dict[str, str] = {}
+        """By request: the owner of its phrases."""
         self._levels: list[tuple[dict[str, Scope], PhraseSet]] = []
         self._names: dict[tuple[str, ...], PhraseSet] = {}
+        self._preparing = asyncio.Lock()
 
     async def apply(self, scope: Scope) -> None:
         """Watch for the phrases of ``scope`` from now on, in place of any other version of its request.
@@ -50,14 +55,16 @@ class Watchlist:
             levels.append((fresh, await asyncio.to_thread(_fact_set, list(fresh.values()))))
         self.remove(scope.request_id)
         self._scopes[owner(scope)] = scope
+        self._owners[scope.request_id] = owner(scope)
         self._levels = levels
 
     def remove(self, request_id: str) -> None:
         """Stop watching for the phrases of ``request_id``; unknown ids are ignored."""
-        for name in [name for name, scope in self._scopes.items() if scope.request_id == request_id]:
+        name = self._owners.pop(request_id, None)
+        if name is not None:
             del self._scopes[name]
-        for key in [key for key in self._names if any(scope_of(name) == request_id for name in key)]:
-            del self._names[key]
+            for key in [key for key in self._names if name in key]:
+                del self._names[key]
 
     def live(self, name: str) -> Scope | None:
         """The scope that an owner of phrases stands for, while it is in force."""
@@ -67,21 +74,37 @@ class Watchlist:
         """What is watched for on every answer."""
         return tuple(phrases for _, phrases in self._levels)
 
+    async def prepare(self, request_ids: Collection[str]) -> None:
+        """Have ready what `names` gives for these requests, if it takes long to build: in a thread, and once."""
+        held = self.scopes(request_ids)
+        if tuple(held) in self._names or sum(len(scope.phrases) for scope in held.values()) < _MANY:
+            return
+        async with self._preparing:
+            if tuple(held) in self._names:
+                return
+            ready = await asyncio.to_thread(_name_set, held)
+            # What was withdrawn meanwhile must not come back.
+            if all(self._scopes.get(name) is scope for name, scope in held.items()):
+                self._keep(tuple(held), ready)
+
     def names(self, request_ids: Collection[str]) -> PhraseSet:
         """What is watched for besides where a prompt comes near to these requests."""
-        owners = tuple(sorted(name for name in self._scopes if scope_of(name) in request_ids))
-        ready = self._names.get(owners)
+        held = self.scopes(request_ids)
+        ready = self._names.get(tuple(held))
         if ready is None:
-            while len(self._names) >= _READY:
-                del self._names[next(iter(self._names))]
-            held = [(name, phrase) for name in owners for phrase in self._scopes[name].phrases]
-            ready = PhraseSet((name, phrase) for name, phrase in held if phrase.kind is PhraseClass.NAME)
-            self._names[owners] = ready
+            ready = _name_set(held)
+            self._keep(tuple(held), ready)
         return ready
 
-    def scopes(self, request_ids: Collection[str]) -> list[tuple[str, Scope]]:
-        """The scopes in force of some requests, with the owner that their phrases go by."""
-        return [(name, scope) for name, scope in self._scopes.items() if scope.request_id in request_ids]
+    def scopes(self, request_ids: Collection[str]) -> dict[str, Scope]:
+        """The scopes in force of some requests, by the owner that their phrases go by, whatever order they come in."""
+        names = sorted(self._owners[each] for each in set(request_ids) if each in self._owners)
+        return {name: self._scopes[name] for name in names}
+
+    def _keep(self, owners: tuple[str, ...], names: PhraseSet) -> None:
+        while len(self._names) >= _READY:
+            del self._names[next(iter(self._names))]
+        self._names[owners] = names
 
 
 def owner(scope: Scope) -> str:
@@ -100,6 +123,12 @@ def _facts(scope: Scope) -> list[Phrase]:
 
 def _size(scope: Scope) -> int:
     return len(_facts(scope)) + 1
+
+
+def _name_set(held: Mapping[str, Scope]) -> PhraseSet:
+    return PhraseSet(
+        (name, phrase) for name, scope in held.items() for phrase in scope.phrases if phrase.kind is PhraseClass.NAME
+    )
 
 
 def _fact_set(held: Sequence[Scope]) -> PhraseSet:

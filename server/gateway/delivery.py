@@ -338,7 +338,7 @@ class Delivery:
     async def _restricted(self, through: Endpoint, request: Body, alone: Body, tokens: int, upstream: Upstream) -> Body:
         phrases, associated = self._watch.restrictions(sorted(self._requests))
         soft = associated if self._endpoint.alternatives(self._client) is None else ()
-        request = self._interventions.restrict(request, [*phrases, *self._literal], soft)
+        request = await self._interventions.restrict(request, [*phrases, *self._literal], soft)
         if request.get("vllm_xargs") and tokens:
             grown = await self._interventions.tokenize(through, request, upstream)
             request = self._interventions.grown(request, grown.counts[0], self._client_salt)

@@ -171,7 +171,7 @@ class Execution:
             phrases, associated = judged.watch.restrictions(request_ids)
             # Beside the model's own figures for its alternatives a penalty would show.
             soft = associated if endpoint.alternatives(body) is None else ()
-            request = interventions.restrict(request, phrases, soft)
+            request = await interventions.restrict(request, phrases, soft)
         request, _ = endpoint.with_spare(request, spare)
         if endpoint.max_output(body) is None:
             request = await self._bounded(endpoint, request, await counting, upstream)

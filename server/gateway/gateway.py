@@ -203,7 +203,7 @@ class Gateway:
                 await self._pass(call, exchange, progress)
                 return
             stops = await self._stops(endpoint, body, upstream)
-            watch = self._watch(endpoint, body, segments, stops, progress)
+            watch = await self._watch(endpoint, body, segments, stops, progress)
             judged = Judged(endpoint, body, payload, segments, watch, client_salt, exchange, progress)
             if progress.plan:
                 await self._execution.carry_out(judged, call)
@@ -215,7 +215,7 @@ class Gateway:
         finally:
             judging.cancel()
 
-    def _watch(
+    async def _watch(
         self,
         endpoint: Endpoint,
         body: Body,
@@ -224,8 +224,10 @@ class Gateway:
         progress: Progress,
     ) -> Watch:
         """What must not leave in the answer."""
+        watchlist = NOTHING if self._paused() else self._watchlist
+        await watchlist.prepare(progress.plan.watched)
         return Watch(
-            NOTHING if self._paused() else self._watchlist,
+            watchlist,
             progress.plan.watched,
             own=lambda: [segment.text for segment in segments],
             enumerated=lambda: endpoint.enumerated(body),

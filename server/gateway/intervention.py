@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import hashlib
 import hmac
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from guards.act.corruption import cache_salt
 from guards.act.decline import Form
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 Restriction: TypeAlias = "Callable[[Sequence[Phrase], Sequence[str]], Body]"
 """Makes phrases, and words that go with them, extra arguments that keep the engine from them."""
+
+# From so many phrases on, which take about a millisecond, arguments are made off the event loop.
+_MANY: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,7 @@ class Interventions:
         self._renderer = renderer
         self._salt_key = salt_key
         self._restriction = restriction
+        self._restricting = asyncio.Lock()
 
     async def tokenize(self, endpoint: Endpoint, body: Body, upstream: Upstream) -> Tokenized:
         """The upstream's tokens of every prompt in the body.
@@ -182,11 +187,17 @@ class Interventions:
         salt = cache_salt(self._salt_key, args, client_salt=client_salt)
         return body | {"vllm_xargs": args.to_xargs(), "cache_salt": salt}
 
-    def restrict(self, body: Body, phrases: Sequence[Phrase], associated: Sequence[str]) -> Body:
+    async def restrict(self, body: Body, phrases: Sequence[Phrase], associated: Sequence[str]) -> Body:
         """The body with the arguments that keep the engine from phrases, in place of any it had."""
         if not phrases:
             return body
-        return body | {"vllm_xargs": (body.get("vllm_xargs") or {}) | self._restriction(phrases, associated)}
+        if len(phrases) < _MANY:
+            made = self._restriction(phrases, associated)
+        else:
+            # One after another: what is made once is kept, and requests at the same time mostly want the same.
+            async with self._restricting:
+                made = await asyncio.to_thread(self._restriction, phrases, associated)
+        return body | {"vllm_xargs": (body.get("vllm_xargs") or {}) | made}
 
     def grown(self, body: Body, tokens: int, client_salt: str) -> Body:
         """The body, whose prompt has grown to ``tokens`` tokens, with the same tokens corrupted as before."""

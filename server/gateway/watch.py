@@ -100,7 +100,7 @@ class Watch:
         """Phrases, and words that go with them, to keep the engine from in the name of some requests."""
         phrases: dict[str, Phrase] = {}
         associated: dict[str, None] = {}
-        for name, scope in self._watchlist.scopes(request_ids):
+        for name, scope in self._watchlist.scopes(request_ids).items():
             phrases |= {
                 phrase.text: phrase for phrase in scope.phrases if not self.may_pass((name, phrase.text), TOKENS)
             }
