@@ -26,6 +26,9 @@ def restriction_xargs(
     Args:
         penalty: taken from the logits of tokens that begin an associated word.
         key: shared with the engine (``UNREMEMBER_ENGINE_KEY``).
+
+    Raises:
+        TooManyPhrases: of the engine's, in all their spellings.
     """
     return dict(_xargs(frozenset((one.text, one.telling) for one in phrases), frozenset(associated), penalty, key))
 

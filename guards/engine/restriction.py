@@ -25,6 +25,10 @@ MAX_PHRASES: Final = 200_000
 MAX_PENALTY: Final = 100.0
 
 
+class TooManyPhrases(ValueError):
+    """A restriction holds more than ``MAX_PHRASES``."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Forbidden:
     """A phrase that must not be written. Construction raises ValueError on what is none."""
@@ -48,7 +52,10 @@ class Forbidden:
 
 @dataclass(frozen=True, slots=True)
 class RestrictionArgs:
-    """What one answer must not contain. Construction raises ValueError on anything out of range."""
+    """What one answer must not contain. Construction raises ValueError on anything out of range.
+
+    That is TooManyPhrases where it is their number, which may grow with every forget request in force.
+    """
 
     forbidden: tuple[Forbidden, ...]
     soft: tuple[str, ...] = ()
@@ -60,7 +67,7 @@ class RestrictionArgs:
         if not self.forbidden:
             raise ValueError(f"{PREFIX}phrases holds none")
         if len(self.forbidden) + len(self.soft) > MAX_PHRASES:
-            raise ValueError(f"{PREFIX}phrases must hold at most {MAX_PHRASES}")
+            raise TooManyPhrases(f"{PREFIX}phrases must hold at most {MAX_PHRASES}")
         object.__setattr__(self, "penalty", _penalty(self.penalty))
 
     def to_xargs(self, key: bytes) -> dict[str, str | float]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 
 from guards.detect.windows import Window, sentences
+from guards.engine.restriction import TooManyPhrases
 from guards.errors import CannotDecide
 from guards.watch.watchlist import scope_of
 from server.api.answer import PROSE, REASONING, STOP, TEXT, TOKENS, TOOL, Piece
@@ -189,10 +190,12 @@ class Delivery:
         reasoned = self._reasoned.get(choice, 0) + await self._count(line.out(choice, REASONING), upstream)
         self._reasoned[choice] = reasoned
         tokens = reasoned + len(said)
-        if resumed is None:
-            request = self._ending(alone)
-        else:
-            request = await self._restricted(through, resumed, alone, tokens, upstream)
+        request = self._ending(alone)
+        if resumed is not None:
+            try:
+                request = await self._restricted(through, resumed, alone, tokens, upstream)
+            except TooManyPhrases:
+                resumed, through = None, self._endpoint
         call = Call(self._pool, upstream, through.path, write(request))
         try:
             response = await call.response()
@@ -271,13 +274,15 @@ class Delivery:
         return answer if other is None else answer.replace(choice, other)
 
     async def _again(self, alone: Body, upstream: Upstream) -> Answer | None:
-        """Another answer to the same, restricted. None if the upstream refuses: a client may not see what was asked."""
-        request = await self._restricted(self._endpoint, alone, alone, 0, upstream)
+        """Another answer to the same, restricted. None if that cannot be asked for, or is refused: a client may not see
+        what was asked.
+        """
         try:
+            request = await self._restricted(self._endpoint, alone, alone, 0, upstream)
             return self._endpoint.answer(
                 await self._pool.client.post(upstream.route(self._endpoint.path), write(request))
             )
-        except UpstreamRefused:
+        except (UpstreamRefused, TooManyPhrases):
             return None
 
     async def _judged(self, answer: Answer, of: int | None = None) -> dict[int, Met]:

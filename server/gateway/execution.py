@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from guards.engine.restriction import TooManyPhrases
 from guards.scope import Action
 from server.api.body import write
+from server.errors import undecided
 from server.gateway.delivery import SPARE, Delivery
 from server.gateway.progress import clock
 from server.gateway.relay import relay
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from server.gateway.watch import Watch
     from server.telemetry import Telemetry
     from server.upstream.pool import Pool, Upstream
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,7 @@ class Execution:
         """Answer a flagged request. ``original``, the client's own request on its way, is aborted.
 
         Raises:
-            Unavailable: no upstream can carry out the plan now.
+            Unavailable: no upstream can carry out the plan now, or its scopes hold too many phrases for one.
             UpstreamError: an upstream failed.
         """
         endpoint, body, progress = judged.endpoint, judged.body, judged.progress
@@ -171,7 +176,11 @@ class Execution:
             phrases, associated = judged.watch.restrictions(request_ids)
             # Beside the model's own figures for its alternatives a penalty would show.
             soft = associated if endpoint.alternatives(body) is None else ()
-            request = await interventions.restrict(request, phrases, soft)
+            try:
+                request = await interventions.restrict(request, phrases, soft)
+            except TooManyPhrases as error:
+                _log.error("request %s: the scopes that it comes near to are too large: %s", judged.exchange.id, error)
+                raise undecided() from None
         request, _ = endpoint.with_spare(request, spare)
         if endpoint.max_output(body) is None:
             request = await self._bounded(endpoint, request, await counting, upstream)

@@ -188,7 +188,10 @@ class Interventions:
         return body | {"vllm_xargs": args.to_xargs(), "cache_salt": salt}
 
     async def restrict(self, body: Body, phrases: Sequence[Phrase], associated: Sequence[str]) -> Body:
-        """The body with the arguments that keep the engine from phrases, in place of any it had."""
+        """The body with the arguments that keep the engine from phrases, in place of any it had.
+
+        Raises TooManyPhrases.
+        """
         if not phrases:
             return body
         if len(phrases) < _MANY:

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from guards.act.restriction import restriction_xargs
 from guards.engine.folding import fold
-from guards.engine.restriction import Forbidden, RestrictionArgs, restricted, restriction_from_xargs
+from guards.engine.restriction import (
+    Forbidden,
+    RestrictionArgs,
+    TooManyPhrases,
+    restricted,
+    restriction_from_xargs,
+)
 from guards.engine.sealing import KEY_VARIABLE, SealError, environment_key, seal, unseal
 from guards.engine.wire import CorruptionArgs, from_xargs
 from guards.phrases.phrase import Phrase, PhraseClass
@@ -141,6 +147,13 @@ def test_the_same_set_in_any_order_gives_the_same_entries() -> None:
 @pytest.mark.parametrize("phrases", [[], [Phrase("—", PhraseClass.FACT, 0)]])
 def test_nothing_to_keep_out_is_no_restriction(phrases: list[Phrase]) -> None:
     assert restriction_xargs(phrases, ["word"], 2.0, KEY) == {}
+
+
+def test_more_phrases_than_a_request_may_hold_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guards.engine.restriction.MAX_PHRASES", 3)
+    restriction_xargs(PHRASES, [], 3.0, KEY)
+    with pytest.raises(TooManyPhrases, match="at most 3"):
+        restriction_xargs(PHRASES, ["wizard"], 3.0, KEY)
 
 
 @given(st.text(min_size=1, max_size=30), st.integers(-5, 50))

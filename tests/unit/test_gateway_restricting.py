@@ -7,10 +7,16 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from guards.engine.restriction import TooManyPhrases
 from guards.phrases.phrase import PhraseClass
 from guards.scope import Action
+from tests.fakes.clients import asked, reason, told
 from tests.fakes.gateway import NEEDLE, restriction, wired
 from tests.fakes.scopes import scope
+from tests.fakes.script import Script
+from tests.fakes.wire import GENERATING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,3 +58,36 @@ async def test_arguments_of_many_phrases_are_made_in_a_thread_one_after_another(
     assert len(making.threads) == 3
     assert threading.main_thread() not in making.threads
     assert making.most == 1
+
+
+def too_many(phrases: Sequence[Phrase], associated: Sequence[str]) -> dict[str, Any]:
+    raise TooManyPhrases("unremember_phrases must hold at most 3")
+
+
+async def test_a_flagged_request_near_more_phrases_than_an_engine_takes_fails_closed(
+    upstream: FakeUpstream, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with wired(upstream.url, settings, restriction=too_many) as gate:
+        await gate.watchlist.apply(MANY)
+        gate.detector.action = Action.RESTRICT
+        answer = await gate.chat(ASKED)
+        assert answer.status == 503
+        assert (await answer.json())["error"]["code"] == "undecided"
+        assert gate.decisions[-1].outcome == "undecided"
+    assert answer.headers["x-request-id"] in caplog.text
+    assert "vault" not in caplog.text
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", GENERATING)
+async def test_an_answer_that_meets_one_of_more_phrases_than_an_engine_takes_ends_before_it(
+    upstream: FakeUpstream, settings: Settings, path: str, stream: bool
+) -> None:
+    async with wired(upstream.url, settings, restriction=too_many) as gate:
+        await gate.watchlist.apply(MANY)
+        upstream.handler = Script("Once upon a time the vault opens with number7 and nobody knew")
+        answer = await gate.post(path, asked(path, stream=stream))
+        raw = await answer.read()
+    assert answer.status == 200
+    assert told(path, raw).rstrip() == "Once upon a time"
+    assert reason(path, raw) == "stop"
