@@ -49,7 +49,9 @@ _ERRORS: Final[Mapping[ApiError, str]] = {
     Unauthorized("The API key is not known.", code="invalid_api_key"): "The key is missing or wrong",
     models.no_such_model("other"): "There is no such model",
     RequestTimeout("The request body did not arrive in time."): "The body did not arrive in time",
-    TooLarge("The request body is larger than 1000 bytes.", code="body_too_large"): "The body is too large",
+    TooLarge("The request body is larger than 1000 bytes.", param="body", code="body_too_large"): (
+        "The body is too large"
+    ),
     Busy("Too many requests at once; try again shortly.", code="too_many_requests", retry_after=1): (
         "Too many requests are in flight"
     ),

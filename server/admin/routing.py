@@ -70,7 +70,7 @@ async def _bounded(request: Request) -> Request:
     """The request with its body read and found to be an object, not too deep. Unlike ``json``, orjson takes no lone
     surrogate.
     """
-    too_large = TooLarge(f"The body is larger than {MAX_BODY_BYTES} bytes, the most that is accepted.")
+    too_large = TooLarge(f"The body is larger than {MAX_BODY_BYTES} bytes, the most that is accepted.", param="body")
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > MAX_BODY_BYTES:
         raise too_large

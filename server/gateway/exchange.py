@@ -133,4 +133,4 @@ class Exchange:
 
 def too_large(limit: int) -> TooLarge:
     """The error for a body of more than ``limit`` bytes."""
-    return TooLarge(f"The request body is larger than {limit} bytes.", code="body_too_large")
+    return TooLarge(f"The request body is larger than {limit} bytes.", param="body", code="body_too_large")

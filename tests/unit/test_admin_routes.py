@@ -352,7 +352,9 @@ async def test_a_body_of_ten_megabytes_is_refused(shared: httpx.AsyncClient, dec
             yield body[start : start + 65_536]
 
     answer = await shared.post("/forget-requests", content=body if declared else chunks(), headers=JSON_TYPE)
-    error(answer, 413)
+    refused = error(answer, 413)
+    assert refused["param"] == "body"
+    assert str(MAX_BODY_BYTES) in refused["message"]
     assert await epoch(shared) == before
 
 

@@ -215,7 +215,11 @@ async def test_more_at_once_than_the_bound_are_told_to_come_back(gate: Wired, up
 
 
 async def test_a_body_beyond_the_limit_is_not_read_to_its_end(gate: Wired, upstream: FakeUpstream) -> None:
-    assert (await gate.chat("x" * 20_000)).status == 413
+    refused = await gate.chat("x" * 20_000)
+    assert refused.status == 413
+    told = (await refused.json())["error"]
+    assert (told["param"], told["code"]) == ("body", "body_too_large")
+    assert "10000 bytes" in told["message"]
     taken = 0
 
     async def endless() -> AsyncIterator[bytes]:
