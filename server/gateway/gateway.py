@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import traceback
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +14,7 @@ from guards.plan import Plan, make_plan
 from guards.watch.watchlist import Watchlist
 from server.api.body import parse, write
 from server.api.endpoint import Endpoint
-from server.errors import ApiError, BadRequest, Busy, Unavailable, undecided
+from server.errors import ApiError, BadRequest, Busy, Unavailable, traced, undecided
 from server.gateway.exchange import ClientGone, Exchange
 from server.gateway.execution import Execution, Judged
 from server.gateway.intervention import Interventions
@@ -132,7 +131,7 @@ class Gateway:
             _uncancel()
             progress.outcome = "disconnected"
         except Exception as error:
-            log.error("request failed: %s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+            log.error("request %s failed: %s", exchange.id, traced(error))
             if not exchange.started:
                 failure = ApiError("The server failed to answer.", code="internal_error")
                 await exchange.refuse(failure, endpoint.error(failure))
@@ -188,7 +187,7 @@ class Gateway:
     ) -> None:
         """Judge a request that is on its way, and answer it."""
         upstream = call.upstream
-        judging = asyncio.create_task(self._judge(endpoint, body, upstream, progress))
+        judging = asyncio.create_task(self._judge(endpoint, body, upstream, exchange.id, progress))
         try:
             # An upstream that refuses the request does so whatever the verdict.
             if await call.arrives_before(judging) and (await call.response()).status >= 400:
@@ -255,7 +254,9 @@ class Gateway:
         progress.outcome = "passed" if response.status < 400 else "upstream_error"
         await relay(exchange, response)
 
-    async def _judge(self, endpoint: Endpoint, body: Body, upstream: Upstream, progress: Progress) -> Sequence[Segment]:
+    async def _judge(
+        self, endpoint: Endpoint, body: Body, upstream: Upstream, request_id: str, progress: Progress
+    ) -> Sequence[Segment]:
         """Read the prompt and make a plan. Fails closed, unless the settings say otherwise."""
         began = clock()
         segments: Sequence[Segment] = ()
@@ -274,7 +275,7 @@ class Gateway:
                 retry_after=math.ceil(error.wait),
             ) from None
         except Exception as error:
-            log.warning("no verdict on a request: %s", type(error).__name__)
+            log.warning("request %s: no verdict: %s", request_id, type(error).__name__)
             if self._settings.undecided == "refuse":
                 raise undecided() from None
             progress.detections = ()

@@ -181,6 +181,25 @@ async def test_without_a_verdict_it_fails_closed(gate: Wired, upstream: FakeUpst
     assert gate.decisions[-1].outcome == "undecided"
 
 
+async def test_what_is_logged_of_a_failure_names_the_request_and_quotes_nothing(
+    gate: Wired, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def prepare(request_ids: object) -> None:
+        raise RuntimeError(ASKED)
+
+    monkeypatch.setattr(gate.watchlist, "prepare", prepare)
+    failed = await gate.chat(ASKED)
+    assert failed.status == 500
+    gate.detector.error = RuntimeError(ASKED)
+    undecided = await gate.chat(ASKED)
+    assert undecided.status == 503
+    for answer in (failed, undecided):
+        lines = [record.getMessage() for record in caplog.records if answer.headers["x-request-id"] in record.message]
+        assert len(lines) == 1
+        assert "RuntimeError" in lines[0]
+    assert NEEDLE not in caplog.text
+
+
 async def test_without_a_verdict_it_passes_where_the_settings_say_so(
     upstream: FakeUpstream, settings: Settings
 ) -> None:
