@@ -39,7 +39,7 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A server-sent event of an answer, without its end."""
+    """A server-sent event of an answer, with the empty line that ends it."""
 
     raw: bytes
     pieces: tuple[Piece, ...] = ()

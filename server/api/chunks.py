@@ -215,7 +215,7 @@ class Chunks(AnswerStream):
     def read(self, raw: bytes) -> Event:
         if not raw.startswith(_DATA):
             return Event(raw)
-        if raw == _DONE:
+        if raw.rstrip() == _DONE:
             return Event(raw, closing=True)
         chunk = orjson.loads(raw[len(_DATA) :])
         if not isinstance(chunk, dict):
@@ -258,7 +258,7 @@ class Chunks(AnswerStream):
         return [spliced(text, edits).encode()]
 
     def close(self, raw: bytes) -> bytes:
-        if raw == _DONE:
+        if raw.rstrip() == _DONE:
             return raw
         text = raw.decode()
         chunk = members(text, len(_DATA))

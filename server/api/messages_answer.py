@@ -157,7 +157,7 @@ class MessageEvents(AnswerStream):
     def close(self, raw: bytes) -> bytes:
         if name_of(raw):
             return raw
-        if raw == _DONE:
+        if raw.rstrip() == _DONE:
             return written("message_stop", '{"type":"message_stop"}')
         usage = data_of(raw).get("usage") or {}
         figures = {"input_tokens": usage.get("prompt_tokens") or 0}

@@ -1,18 +1,20 @@
-"""Server-sent events with a name, as vLLM writes them."""
+"""Server-sent events with a name, as vLLM writes them. Their lines may end with LF, CRLF or CR."""
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import orjson
 
-_NAME: Final = b"event: "
-_DATA: Final = "\ndata: "
+_NAME: Final = re.compile(rb"event: ([^\r\n]*)")
+_DATA: Final = re.compile(r"[\r\n]data: ")
 
 
 def name_of(raw: bytes) -> str:
     """The name of an event; empty if it has none."""
-    return raw[len(_NAME) :].partition(b"\n")[0].decode() if raw.startswith(_NAME) else ""
+    found = _NAME.match(raw)
+    return found[1].decode() if found else ""
 
 
 def data_of(raw: bytes) -> dict[str, Any]:
@@ -24,10 +26,13 @@ def data_of(raw: bytes) -> dict[str, Any]:
 
 
 def start_of(text: str) -> int:
-    """Where the data of an event begins."""
-    return text.index(_DATA) + len(_DATA)
+    """Where the data of an event begins. Raises ValueError if it has none."""
+    found = _DATA.search(text)
+    if found is None:
+        raise ValueError("an event without data")
+    return found.end()
 
 
 def written(name: str, data: str) -> bytes:
-    """An event, without its end."""
-    return f"event: {name}{_DATA}{data}".encode()
+    """An event."""
+    return f"event: {name}\ndata: {data}\n\n".encode()

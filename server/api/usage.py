@@ -36,7 +36,7 @@ class Usage(ABC):
 
     @abstractmethod
     def event(self, event: bytes) -> bytes:
-        """An event of a stream, without its end, with its usage corrected. Raises ValueError as ``whole`` does."""
+        """An event of a stream with its usage corrected. Raises ValueError as ``whole`` does."""
 
 
 class ChoicesUsage(Usage):
@@ -61,7 +61,7 @@ class ChoicesUsage(Usage):
         text = event.decode()
         chunk = members(text, len(_DATA))
         if "error" in chunk:
-            return _DATA + _BROKEN
+            return _DATA + _BROKEN + b"\n\n"
         # A running count belongs to the chunk's prompt, the final one to all of them (vLLM 0.32).
         choices = chunk["choices"].value if "choices" in chunk else None
         count = self._counts_of(choices[0]["index"]) if choices else sum(self._counts)

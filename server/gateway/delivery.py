@@ -14,7 +14,7 @@ from guards.watch.watchlist import scope_of
 from server.api.answer import PROSE, REASONING, STOP, TEXT, TOKENS, TOOL, Piece
 from server.api.body import write
 from server.errors import undecided
-from server.gateway.events import EventSplitter, join
+from server.gateway.events import EventSplitter
 from server.gateway.line import Line
 from server.gateway.watch import Thread, sentences_in
 from server.upstream.call import Call
@@ -152,7 +152,7 @@ class Delivery:
             await self._recount([line.text(choice) for choice in range(choices)], call.upstream)
         # What an upstream does not end with a blank line is read like any other event.
         last = line.take(splitter.rest()) if splitter.rest() else []
-        await self._exchange.finish(join([self._corrected(raw) for raw in (*last, *line.finish())]))
+        await self._exchange.finish(b"".join([self._corrected(raw) for raw in (*last, *line.finish())]))
         self._leave_alone([line.text(choice) for choice in range(choices)])
 
     async def _own_failure(self, upstream: Upstream) -> bytes | None:
@@ -173,7 +173,7 @@ class Delivery:
                     if not (read.failed or (told and read.closing and not read.pieces)):
                         return None
                     told.append(event)
-            return join(told) if told and not splitter.rest() else None
+            return b"".join(told) if told and not splitter.rest() else None
         finally:
             own.close()
 
@@ -381,7 +381,7 @@ class Delivery:
 
     async def _send(self, raws: Iterable[bytes]) -> None:
         if some := [self._corrected(raw) for raw in raws]:
-            await self._exchange.send(join(some))
+            await self._exchange.send(b"".join(some))
 
     def _corrected(self, raw: bytes) -> bytes:
         return self._usage.event(raw) if self._usage else raw
@@ -390,5 +390,5 @@ class Delivery:
 async def _events(response: aiohttp.ClientResponse, splitter: EventSplitter) -> AsyncIterator[Sequence[bytes]]:
     """The events of a stream, as many at once as came at once."""
     while chunk := await response.content.readany():
-        if events := list(splitter.feed(chunk)):
+        if events := splitter.feed(chunk):
             yield events

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import re
+from typing import Final
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-_EVENT_END: Final = b"\n\n"
+# A line ends with CRLF, LF or CR, an event with an empty line (https://html.spec.whatwg.org/#parsing-an-event-stream).
+# The last CR so far may be half of a CRLF, but for one behind another CR. Possessive: what does not end yet is not
+# read again from each of its bytes.
+_LINE: Final = rb"[^\r\n]++(?:\r\n|\n|\r(?!\n))"
+_EMPTY: Final = rb"(?:\r\n|\n|\r(?=[^\n])|(?<=\r)\r(?!\n))"
+_EVENT: Final = re.compile(rb"(?:" + _LINE + rb")*+" + _EMPTY)
 
 
 class EventSplitter:
@@ -18,16 +21,18 @@ class EventSplitter:
     def __init__(self) -> None:
         self._held = b""
 
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """The events that ``chunk`` completes, without their ends."""
-        *events, self._held = (self._held + chunk).split(_EVENT_END)
-        yield from events
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The events that ``chunk`` completes, byte for byte: with the empty line that ends each.
+
+        A further empty line is an event of its own.
+        """
+        held, start, events = self._held + chunk, 0, []
+        while found := _EVENT.match(held, start):
+            events.append(found[0])
+            start = found.end()
+        self._held = held[start:]
+        return events
 
     def rest(self) -> bytes:
-        """What is left at the end of the stream."""
-        return self._held
-
-
-def join(events: list[bytes]) -> bytes:
-    """Events with their ends."""
-    return b"".join(event + _EVENT_END for event in events)
+        """What is left at the end of the stream, as an event; empty if nothing is."""
+        return self._held + b"\n\n" if self._held else b""

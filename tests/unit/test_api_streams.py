@@ -24,8 +24,7 @@ SCORED = {"include": ["message.output_text.logprobs"], "top_logprobs": 3}
 
 
 def chunks(path: str, said: Said, number: int = 1, **fields: Any) -> list[bytes]:
-    wire = Wire(path, {"model": "m"} | fields, said, prompt=10, number=number)
-    return [chunk.removesuffix(b"\n\n") for chunk in wire.chunks()]
+    return Wire(path, {"model": "m"} | fields, said, prompt=10, number=number).chunks()
 
 
 def renumbered(raws: list[bytes]) -> list[bytes]:
@@ -34,7 +33,7 @@ def renumbered(raws: list[bytes]) -> list[bytes]:
     for number, raw in enumerate(raws):
         event = json.loads(raw.partition(b"data: ")[2])
         event["sequence_number"] = number
-        told_events.append(b"event: " + event["type"].encode() + b"\ndata: " + orjson.dumps(event))
+        told_events.append(b"event: " + event["type"].encode() + b"\ndata: " + orjson.dumps(event) + b"\n\n")
     return told_events
 
 
@@ -58,10 +57,6 @@ def adopted(stream: AnswerStream, reader: AnswerStream, raws: list[bytes], *, st
     for raw in out:
         stream.left(raw)
     return out + closing
-
-
-def joined(raws: list[bytes]) -> bytes:
-    return b"".join(raw + b"\n\n" for raw in raws)
 
 
 REASONING_EVENTS: list[dict[str, Any]] = [
@@ -127,7 +122,7 @@ class TestResponses:
         stream.roll_back(0, {}, 2)
         other = Said([" and", " snowed"], "length")
         out += adopted(stream, ResponseEvents(), chunks(RESPONSES, other, 2, instructions="x", **fields))
-        raw = joined(out)
+        raw = b"".join(out)
         text = "".join(["It", " rained", " a lot"][: max(left - 4, 0)])
         assert told(RESPONSES, raw) == text + " and snowed"
         assert reason(RESPONSES, raw) == "length"
@@ -144,21 +139,21 @@ class TestResponses:
         out = leave(stream, chunks(RESPONSES, Said(["It", " rained"]))[:5])
         stream.roll_back(0, {}, 1)
         out += adopted(stream, ResponseEvents(), chunks(RESPONSES, Said(["Sw"], "length"), 2), stop=True)
-        assert (told(RESPONSES, joined(out)), reason(RESPONSES, joined(out))) == ("It", "stop")
+        assert (told(RESPONSES, b"".join(out)), reason(RESPONSES, b"".join(out))) == ("It", "stop")
 
     def test_it_ends_as_a_stop_before_anything_was_said(self) -> None:
         stream = ResponseEvents()
         out = leave(stream, chunks(RESPONSES, Said(["It"]))[:2])
         stream.roll_back(0, {}, 0)
         out += adopted(stream, ResponseEvents(), chunks(RESPONSES, Said(["Sw"], "length"), 2), stop=True)
-        assert events(RESPONSES, joined(out))[-1]["response"]["output"] == []
+        assert events(RESPONSES, b"".join(out))[-1]["response"]["output"] == []
 
     def test_a_call_follows_the_text_that_is_out(self) -> None:
         stream = ResponseEvents()
         out = leave(stream, chunks(RESPONSES, Said(["It", " rained"]))[:5])
         stream.roll_back(0, {}, 1)
         out += adopted(stream, ResponseEvents(), chunks(RESPONSES, Said(["{", "}"], call="f"), 2))
-        raw = joined(out)
+        raw = b"".join(out)
         assert told(RESPONSES, raw) == "It"
         message, call = events(RESPONSES, raw)[-1]["response"]["output"]
         assert (message["content"][0]["text"], call["arguments"]) == ("It", "{}")
@@ -172,8 +167,8 @@ class TestResponses:
         assert [piece.channel for piece in stream.read(out[-1]).pieces] == [REASONING]
         stream.roll_back(0, {}, 0)
         out += adopted(stream, ResponseEvents(), chunks(RESPONSES, Said(["It", " rained"]), 2))
-        found = events(RESPONSES, joined(out))
-        assert told(RESPONSES, joined(out)) == "It rained"
+        found = events(RESPONSES, b"".join(out))
+        assert told(RESPONSES, b"".join(out)) == "It rained"
         thought, message = found[-1]["response"]["output"]
         assert (thought["type"], thought["content"][0]["text"], thought["id"]) == ("reasoning", "They ask", "rs_1")
         assert message["type"] == "message"
@@ -187,7 +182,7 @@ class TestResponses:
         out += dropped
         stream.roll_back(0, {}, 2)
         out += adopted(stream, ResponseEvents(), chunks(RESPONSES, Said([" on"]), 3))
-        assert told(RESPONSES, joined(out)) == "It and on"
+        assert told(RESPONSES, b"".join(out)) == "It and on"
 
     def test_an_event_that_reports_a_failure(self) -> None:
         assert ResponseEvents().read(b'event: error\ndata: {"type":"error","message":"x"}').failed
@@ -224,7 +219,7 @@ def chat(said: Said, usage: int, reasoning: str = "") -> list[bytes]:
     choices.append({"index": 0, "delta": {}, "logprobs": None, "finish_reason": said.reason, "stop_reason": None})
     bodies = [{"id": "c", "choices": [choice]} for choice in choices]
     bodies.append({"id": "c", "choices": [], "usage": {"prompt_tokens": 50, "completion_tokens": usage}})
-    return [b"data: " + orjson.dumps(body) for body in bodies] + [b"data: [DONE]"]
+    return [b"data: " + orjson.dumps(body) + b"\n\n" for body in bodies] + [b"data: [DONE]\n\n"]
 
 
 class TestMessages:
@@ -236,7 +231,7 @@ class TestMessages:
         out = leave(stream, chunks(MESSAGES, Said(["It", " rained", " a lot"]))[:left])
         stream.roll_back(0, {}, 2)
         out += adopted(stream, self.reader.stream({}), chat(Said([" and", " snowed"], "length"), 2))
-        raw = joined(out)
+        raw = b"".join(out)
         assert told(MESSAGES, raw) == "".join(["It", " rained", " a lot"][: max(left - 2, 0)]) + " and snowed"
         assert reason(MESSAGES, raw) == "length"
         assert events(MESSAGES, raw)[-2]["usage"] == {"input_tokens": 50, "output_tokens": 4}
@@ -247,16 +242,16 @@ class TestMessages:
         out = leave(stream, chunks(MESSAGES, Said(["It", " rained"]))[:3])
         stream.roll_back(0, {}, 1)
         out += adopted(stream, MessageEvents(), chunks(MESSAGES, Said(["Sw"], "length"), 2), stop=True)
-        assert (told(MESSAGES, joined(out)), reason(MESSAGES, joined(out))) == ("It", "stop")
-        assert events(MESSAGES, joined(out))[-2]["usage"]["output_tokens"] == 2
+        assert (told(MESSAGES, b"".join(out)), reason(MESSAGES, b"".join(out))) == ("It", "stop")
+        assert events(MESSAGES, b"".join(out))[-2]["usage"]["output_tokens"] == 2
 
     def test_a_call_follows_the_text_that_is_out(self) -> None:
         stream = MessageEvents()
         out = leave(stream, chunks(MESSAGES, Said(["It", " rained"]))[:3])
         stream.roll_back(0, {}, 1)
         out += adopted(stream, self.reader.stream({}), chat(Said(["{", "}"], "tool_calls", call="f"), 2))
-        found = events(MESSAGES, joined(out))
-        assert told(MESSAGES, joined(out)) == "It"
+        found = events(MESSAGES, b"".join(out))
+        assert told(MESSAGES, b"".join(out)) == "It"
         assert [event["content_block"]["type"] for event in found if "content_block" in event] == ["text", "tool_use"]
         assert "".join(event["delta"].get("partial_json", "") for event in found if "delta" in event) == "{}"
         assert found[-2]["delta"]["stop_reason"] == "tool_use"
@@ -266,7 +261,7 @@ class TestMessages:
         out = leave(stream, chunks(MESSAGES, Said(["It"]))[:1])
         stream.roll_back(0, {}, 0)
         out += adopted(stream, self.reader.stream({}), chat(Said(["So"]), 3, reasoning="They ask"))
-        found = events(MESSAGES, joined(out))
+        found = events(MESSAGES, b"".join(out))
         assert [event["content_block"]["type"] for event in found if "content_block" in event] == ["thinking", "text"]
         kinds = [event["delta"]["type"] for event in found if event["type"] == "content_block_delta"]
         assert kinds == ["thinking_delta", "signature_delta", "text_delta"]

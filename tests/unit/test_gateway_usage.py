@@ -9,20 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.api.usage import ChoicesUsage
-from server.gateway.events import EventSplitter, join
-
-
-@given(st.binary(), st.lists(st.integers(1, 12)))
-def test_a_stream_cut_anywhere_gives_the_same_events(stream: bytes, cuts: list[int]) -> None:
-    splitter = EventSplitter()
-    events: list[bytes] = []
-    rest = stream
-    for cut in cuts:
-        events += splitter.feed(rest[:cut])
-        rest = rest[cut:]
-    events += splitter.feed(rest)
-    assert join(events) + splitter.rest() == stream
-    assert events == stream.split(b"\n\n")[:-1]
 
 
 @pytest.mark.parametrize(
