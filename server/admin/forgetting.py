@@ -169,7 +169,7 @@ class Forgetting:
 
         Raises:
             UnknownRequest, WrongState: it does not exist, or is withdrawn.
-            BadRequest: the edited source gives nothing that its extent could withhold.
+            BadRequest: the examples or phrases are edited, and give nothing that the extent could withhold.
             Conflict: an upstream cannot do what the policy asks, or others keep changing the request.
         """
         for _ in range(_ATTEMPTS):
@@ -178,7 +178,9 @@ class Forgetting:
             new_mode = mode or former.mode
             new_policy = former.policy if policy is None else policy(former.source)
             edited = edit(former.source)
-            require_substance(edited)
+            if (edited.examples, edited.phrases) != (former.source.examples, former.source.phrases):
+                # One that was stored without text can still be corrected, or put into shadow.
+                require_substance(edited)
             if (new_mode, new_policy) != (former.mode, former.policy):
                 require_enforceable(new_mode, new_policy, self._capabilities())
             record = await self._registry.add_version(

@@ -15,7 +15,7 @@ from guards.plan import Band
 from guards.scope import Action, Context, Correction, Example, Extent, Kind, Mode, Policy, Source, default_policy
 from server.admin.enforceability import NotEnforceable
 from server.admin.forgetting import Forgetting
-from server.errors import Conflict, Unavailable
+from server.errors import BadRequest, Conflict, Unavailable
 from server.registry.lifecycle import Duplicate, State, WrongState
 from server.registry.registry import Registry
 from server.upstream.capabilities import Capabilities
@@ -232,6 +232,24 @@ async def test_a_name_is_added_while_the_upstreams_restart(replica: Replica) -> 
     restricting = replace(CORRUPT, high=(Action.RESTRICT,))
     with pytest.raises(Unavailable):
         await replica.forgetting.patch(request_id, lambda source: source, policy=lambda _: restricting)
+
+
+async def test_a_takedown_stored_without_text_can_be_changed_but_not_given_none_again(
+    replica: Replica, registry: Registry
+) -> None:
+    empty = Source(subject="The Guide", kind=Kind.WORK, extent=Extent.TEXT)
+    stored = await registry.create(empty, mode=Mode.ENFORCE, policy=POLICY)
+    record = await replica.forgetting.patch(stored.id, lambda source: source, mode=Mode.SHADOW, wait=True)
+    assert record.state is State.SHADOW
+    record, _ = await replica.forgetting.correct(stored.id, Correction("Don't panic!", in_scope=True))
+    assert record.live_version == 3
+    with pytest.raises(BadRequest):
+        await replica.forgetting.patch(stored.id, lambda source: replace(source, examples=(Example("", "Don't"),)))
+    text = Example("", "Far out in the uncharted backwaters of the unfashionable end")
+    record = await replica.forgetting.patch(stored.id, lambda source: replace(source, examples=(text,)), wait=True)
+    assert record.live_version == 4
+    with pytest.raises(BadRequest):
+        await replica.forgetting.patch(stored.id, lambda source: replace(source, examples=()))
 
 
 async def test_a_capability_lost_later_stops_no_enforcement(registry: Registry) -> None:
