@@ -32,11 +32,12 @@ _MISSES: Final = 2
 class Upstream:
     """One vLLM server, as last seen."""
 
-    __slots__ = ("_routes", "_url", "cards", "healthy", "in_flight", "misses", "proof", "proof_at", "url")
+    __slots__ = ("_routes", "_url", "cards", "healthy", "in_flight", "misses", "name", "proof", "proof_at")
 
     def __init__(self, url: str) -> None:
-        self.url = url
         self._url = URL(url)
+        self.name = str(self._url.with_user(None))
+        """What logs, metrics and admins are told: its URL, without credentials."""
         self._routes: dict[str, URL] = {}
         self.healthy = False
         self.misses = 0
@@ -195,7 +196,7 @@ class Pool:
         for upstream in self.upstreams:
             if upstream.healthy and not able(upstream):
                 proof = self._standing(upstream)
-                return f"{upstream.url}: {reason(proof) if proof else 'it has not been proven lately'}"
+                return f"{upstream.name}: {reason(proof) if proof else 'it has not been proven lately'}"
         return None
 
     def failed(self, upstream: Upstream) -> None:
@@ -231,7 +232,7 @@ class Pool:
         try:
             proof = await self._prove(upstream)
         except UpstreamError as error:
-            log.warning("the plug-in through %s could not be tested: %s", upstream.url, error)
+            log.warning("the plug-in through %s could not be tested: %s", upstream.name, error)
             self._report(upstream)
             return
         before = upstream.proof
@@ -241,7 +242,7 @@ class Pool:
             ("restriction", proof.restricts, before is not None and before.restricts, proof.restriction),
         ):
             if holds != held:
-                log.log(logging.INFO if holds else logging.WARNING, "%s through %s: %s", what, upstream.url, reason)
+                log.log(logging.INFO if holds else logging.WARNING, "%s through %s: %s", what, upstream.name, reason)
         self._report(upstream)
 
     def _set_healthy(self, upstream: Upstream, *, healthy: bool) -> None:
@@ -249,7 +250,7 @@ class Pool:
             log.log(
                 logging.INFO if healthy else logging.WARNING,
                 "upstream %s is %s",
-                upstream.url,
+                upstream.name,
                 "healthy" if healthy else "not healthy",
             )
         if not healthy:
@@ -259,7 +260,7 @@ class Pool:
         self._report(upstream)
 
     def _report(self, upstream: Upstream) -> None:
-        self._telemetry.upstream_state(upstream.url, healthy=upstream.healthy, proven=self.proven(upstream))
+        self._telemetry.upstream_state(upstream.name, healthy=upstream.healthy, proven=self.proven(upstream))
 
 
 def no_upstream() -> Unavailable:

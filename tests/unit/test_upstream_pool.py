@@ -257,3 +257,9 @@ async def test_what_could_never_be_tried_is_not_known(client: UpstreamClient) ->
         assert pool.healthy
         assert not pool.capabilities().known
         await pool.close()
+
+
+async def test_an_upstreams_password_is_in_no_name(client: UpstreamClient) -> None:
+    (upstream,) = pool_of(client, "http://me:p@ss@vllm:8000/base").upstreams
+    assert upstream.name == "http://vllm:8000/base"
+    assert upstream.route("/v1/models").password == "p@ss"
