@@ -341,7 +341,7 @@ class Delivery:
         self._literal.append(met.literal)
 
     async def _restricted(self, through: Endpoint, request: Body, alone: Body, tokens: int, upstream: Upstream) -> Body:
-        phrases, associated = self._watch.restrictions(sorted(self._requests))
+        phrases, associated = await self._watch.restrictions(sorted(self._requests))
         soft = associated if self._endpoint.alternatives(self._client) is None else ()
         request = await self._interventions.restrict(request, [*phrases, *self._literal], soft)
         if request.get("vllm_xargs") and tokens:

@@ -173,7 +173,7 @@ class Execution:
             request_ids = [
                 name for found in plan.interventions if found.action is Action.RESTRICT for name in found.request_ids
             ]
-            phrases, associated = judged.watch.restrictions(request_ids)
+            phrases, associated = await judged.watch.restrictions(request_ids)
             # Beside the model's own figures for its alternatives a penalty would show.
             soft = associated if endpoint.alternatives(body) is None else ()
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import replace
 from types import MappingProxyType
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 # Text before an answer that a phrase might have begun in: longer than any phrase worth watching for.
 _BEFORE = 400
+# From so many characters on, which take a few milliseconds, the client's own texts are read off the event loop.
+_LONG: Final = 10_000
 _ESCAPE: Final = re.compile(r"\\(u([0-9a-fA-F]{4})|.)", re.DOTALL)
 # Letters written as JSON's numbers, or what may become that with the next token.
 _HIDDEN: Final = re.compile(r"\\(?:u[0-9a-fA-F]|u?\Z)")
@@ -96,8 +99,10 @@ class Watch:
             for matcher in (phrases.matcher(before=before[-_BEFORE:], ignore=_Passing(self, channel)),)
         )
 
-    def restrictions(self, request_ids: Sequence[str]) -> tuple[list[Phrase], list[str]]:
+    async def restrictions(self, request_ids: Sequence[str]) -> tuple[list[Phrase], list[str]]:
         """Phrases, and words that go with them, to keep the engine from in the name of some requests."""
+        if self._stated is None and sum(map(len, self.own())) >= _LONG:
+            self._stated = await asyncio.to_thread(self._found_in, self.own(), self._supplied)
         phrases: dict[str, Phrase] = {}
         associated: dict[str, None] = {}
         for name, scope in self._watchlist.scopes(request_ids).items():

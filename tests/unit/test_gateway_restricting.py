@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from guards.engine.restriction import TooManyPhrases
+from guards.phrases.matching import PhraseSet
 from guards.phrases.phrase import PhraseClass
 from guards.scope import Action
 from tests.fakes.clients import asked, reason, told
@@ -21,6 +22,7 @@ from tests.fakes.wire import GENERATING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from guards.phrases.matching import Hit
     from guards.phrases.phrase import Phrase
     from server.settings import Settings
     from tests.fakes.upstream import FakeUpstream
@@ -58,6 +60,29 @@ async def test_arguments_of_many_phrases_are_made_in_a_thread_one_after_another(
     assert len(making.threads) == 3
     assert threading.main_thread() not in making.threads
     assert making.most == 1
+
+
+async def test_a_long_request_is_read_in_a_thread_for_what_it_states_itself(
+    upstream: FakeUpstream, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+    find = PhraseSet.find
+
+    def recorded(phrases: PhraseSet, text: str) -> list[Hit]:
+        threads.append(threading.current_thread())
+        return find(phrases, text)
+
+    monkeypatch.setattr(PhraseSet, "find", recorded)
+    monkeypatch.setattr("server.gateway.watch._LONG", 500)
+    async with wired(upstream.url, settings) as gate:
+        await gate.watchlist.apply(MANY)
+        gate.detector.action = Action.RESTRICT
+        await gate.chat(f"{'word ' * 100} the vault opens with number7. {ASKED}", max_tokens=3)
+        restricting = upstream.generated()[-1].body["vllm_xargs"]["unremember_phrases"].split("|")
+    assert len(restricting) == 199
+    assert "the vault opens with number7" not in restricting
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 def too_many(phrases: Sequence[Phrase], associated: Sequence[str]) -> dict[str, Any]:
