@@ -8,7 +8,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, TypeAlias
+
+from server.api.sse import require_read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,9 +59,16 @@ class Event:
 class AnswerStream(ABC):
     """One streamed answer. Remembers what identifies it, for events that must be written as if they were its own."""
 
-    @abstractmethod
+    named: ClassVar[bool]
+    """Whether its events have names."""
+
     def read(self, raw: bytes) -> Event:
         """What an upstream's event holds. Raises ValueError if it has an unknown form."""
+        require_read(raw, named=self.named)
+        return self._read(raw)
+
+    @abstractmethod
+    def _read(self, raw: bytes) -> Event: ...
 
     def left(self, raw: bytes) -> None:  # noqa: B027 - not every form needs to know
         """An event, of the upstream's or adopted, has left. Comes in their order."""

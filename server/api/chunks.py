@@ -204,6 +204,8 @@ def _stop(choice: Mapping[str, Value]) -> _Edits:
 class Chunks(AnswerStream):
     """A streamed answer."""
 
+    named = False
+
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
         self._identity: dict[str, str] = {}
@@ -212,7 +214,7 @@ class Chunks(AnswerStream):
         self._characters: dict[int, int] = {}
         """And the characters of text."""
 
-    def read(self, raw: bytes) -> Event:
+    def _read(self, raw: bytes) -> Event:
         if not raw.startswith(_DATA):
             return Event(raw)
         if raw.rstrip() == _DONE:

@@ -92,6 +92,8 @@ class MessageEvents(AnswerStream):
     chat's chunks.
     """
 
+    named = True
+
     def __init__(self) -> None:
         self._channels: dict[int, str] = {}
         self._left = _Story()
@@ -100,7 +102,7 @@ class MessageEvents(AnswerStream):
         self._stop: tuple[str, str | None] = ("end_turn", None)
         self._calls = False
 
-    def read(self, raw: bytes) -> Event:
+    def _read(self, raw: bytes) -> Event:
         name = name_of(raw)
         event = data_of(raw) if name else {}
         if name == "error":

@@ -92,6 +92,8 @@ def _full(text: str, entry: Value) -> str:
 class ResponseEvents(AnswerStream):
     """A streamed answer. Has one choice."""
 
+    named = True
+
     def __init__(self) -> None:
         self._created = ""
         self._channel = TEXT
@@ -104,7 +106,7 @@ class ResponseEvents(AnswerStream):
         self._told = _Story()
         self._tokens = 0
 
-    def read(self, raw: bytes) -> Event:
+    def _read(self, raw: bytes) -> Event:
         name = name_of(raw)
         event = data_of(raw) if name else {}
         if name in _FAILURES or "error" in event:

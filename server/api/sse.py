@@ -1,4 +1,4 @@
-"""Server-sent events with a name, as vLLM writes them. Their lines may end with LF, CRLF or CR."""
+"""Server-sent events, as vLLM writes them. Their lines may end with LF, CRLF or CR."""
 
 from __future__ import annotations
 
@@ -9,6 +9,23 @@ import orjson
 
 _NAME: Final = re.compile(rb"event: ([^\r\n]*)")
 _DATA: Final = re.compile(r"[\r\n]data: ")
+_END: Final = rb"(?:\r\n|\n|\r)"
+_NAMED: Final = rb"event: [^\r\n]+" + _END
+_BARE: Final = rb"data: [^\r\n]*" + _END + rb"*"
+_NOTHING: Final = rb"(?::[^\r\n]*+|" + _END + rb")*+"
+_FORMS: Final = {
+    False: re.compile(_BARE + rb"|" + _NOTHING),
+    True: re.compile(_NAMED + _BARE + rb"|data: \[DONE\]" + _END + rb"*|" + _NOTHING),
+}
+
+
+def require_read(raw: bytes, *, named: bool) -> None:
+    """Raises ValueError on an event in a form that the standard knows and vLLM does not write: it would not be read.
+
+    ``named``: whether those of its stream have names.
+    """
+    if _FORMS[named].fullmatch(raw) is None:
+        raise ValueError("an event in an unknown form")
 
 
 def name_of(raw: bytes) -> str:

@@ -60,6 +60,7 @@ class Line:
         self._wanted = wanted
         self._judged: dict[tuple[int, str], int] | None = {} if judged else None
         """By choice and channel: how much of its text has been judged."""
+        self._guarded = bool(watch) or judged
         self._threads: dict[tuple[int, str], Thread] = {}
         self._queue: deque[_Held] = deque()
         self._out: dict[tuple[int, str], int] = {}
@@ -79,7 +80,7 @@ class Line:
         try:
             event = self._stream.read(raw)
         except (AttributeError, KeyError, TypeError, ValueError):
-            if self._watch or self._judged is not None:
+            if self._guarded:
                 raise
             event = Event(raw)
         return self._take(event, None)
@@ -206,8 +207,7 @@ class Line:
         marks = tuple(
             (piece.choice, piece.channel, self._thread(piece.choice, piece.channel).length) for piece in pieces
         )
-        guarded = bool(self._watch) or self._judged is not None
-        calls = guarded and any(piece.channel.startswith(TOOL) for piece in pieces)
+        calls = self._guarded and any(piece.channel.startswith(TOOL) for piece in pieces)
         waits = bool(pieces) and (self._whole or calls)
         self._queue.extend(_Held(each, choices, marks, waits, bool(ended)) for each in raws)
         if first := next(filter(None, met.values()), None):
@@ -272,7 +272,8 @@ class Line:
         while self._queue and self._clear(self._queue[0]):
             held = self._queue.popleft()
             released.append(held.raw)
-            self._stream.left(held.raw)
+            if self._guarded:  # else it is never rolled back, and may have an unknown form
+                self._stream.left(held.raw)
             for choice, channel, length in held.marks:
                 self._out[choice, channel] = length
         return released

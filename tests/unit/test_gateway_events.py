@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -104,3 +106,38 @@ async def test_what_is_withheld_is_withheld_however_lines_end(
         script.end = end
         raw = await (await gate.post(path, asked(path, stream=True))).read()
     assert told(path, re.sub(rb"\r\n|\r", b"\n", raw)) == "Once upon a time a door stayed shut."
+
+
+@pytest.mark.parametrize(
+    ("was", "is_"),
+    [
+        (b"data: ", b"data:"),
+        (b"data: ", b"id: 7\ndata: "),
+        (b"data: ", b"data: \ndata: "),
+        (b"data: ", b"\xef\xbb\xbfdata: "),
+        (b"data: ", b"event: other\ndata: "),
+        (b"event: ", b"name: "),
+    ],
+)
+@pytest.mark.parametrize("path", GENERATING)
+async def test_an_event_that_would_not_be_read_does_not_leave(
+    upstream: FakeUpstream, settings: Settings, path: str, was: bytes, is_: bytes
+) -> None:
+    script = Script(f"Once upon a time {FACT} and nobody knew.")
+
+    def handler(request: Received) -> Reply | None:
+        reply = script(request)
+        if reply is not None and reply.chunks:
+            reply.chunks = [chunk.replace(was, is_) for chunk in reply.chunks]
+        return reply
+
+    upstream.handler = handler
+    async with wired(upstream.url, settings) as gate:
+        unwatched = await (await gate.post(path, asked(path, stream=True))).read()
+        await gate.watchlist.apply(FACTS)
+        raw = b""
+        with suppress(aiohttp.ClientPayloadError):  # it is broken off
+            async for part in (await gate.post(path, asked(path, stream=True))).content.iter_any():
+                raw += part
+    assert b"rdf" not in raw  # a token of swordfish
+    assert b"rdf" in unwatched
