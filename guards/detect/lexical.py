@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from guards.detect.misspelling import SHORTEST, Neighbourhood, Typed, tolerance
 from guards.detect.slips import RARE, slipped
-from guards.detect.words import WORDS_PER_PROMPT, Words, phrase_frequency, phrase_key, zipf
+from guards.detect.words import WORDS_PER_PROMPT, Words, listed_from, phrase_frequency, phrase_key, zipf
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 # A level takes in the level before it when that is less than this many times larger.
 _FANOUT = 16
@@ -58,9 +58,9 @@ def alias_keys(alias: str) -> tuple[str, ...]:
         else:
             joined.append(word)
     keys = [phrase_key(words), phrase_key(joined)]
-    compounds = _joined(len(words), read.compounds())
-    if len(compounds) > 1:
-        keys.append(phrase_key("".join(words[each.start : each.stop]) for each in compounds))
+    compounded, _ = _together(words, read.compounds())
+    if len(compounded) > 1:
+        keys.append(phrase_key(compounded))
     together = "".join(words)
     if len(words) > 1 and len(together) >= _LONG_ENOUGH_TOGETHER:
         keys.append(phrase_key([together]))
@@ -101,6 +101,7 @@ class Lexicon:
         """By their rarest word, and its place and their length: phrases."""
         self._levels: list[_Anchors] = []
         self._longest = 0
+        self._common = listed_from(RARE)
 
     def add(self, request_id: str, aliases: Iterable[str]) -> None:
         """Make ``aliases`` the names of ``request_id``, in place of those it had."""
@@ -151,52 +152,47 @@ class Lexicon:
 
     def find(self, words: Words) -> list[Match]:
         """Every alias among ``words``, with the place of its first and last word, and those that are misspelt."""
+        texts, compounds = words.texts, words.compounds()
+        written_apart = ["".join(texts[each.start : each.stop]) for each in compounds]
+        distinct = {*texts, *written_apart}
+        unknown = {
+            word
+            for word in distinct - self._common
+            if len(word) >= SHORTEST and word not in self._words and not word.isdigit()
+        }
+        near = self._near(unknown)
         found: dict[tuple[str, int, int], Match] = {}
-        texts = words.texts
-        near: dict[str, list[str]] = {}
-        for phrase, first, rate in self._standing(texts, range(len(texts)), near):
+        telling = (self._anchored.keys() & distinct) | unknown
+        places = [place for place, word in enumerate(texts) if word in telling] if telling else []
+        for phrase, first, rate in self._standing(texts, places, near):
             self._note(found, words, phrase, range(first, first + len(phrase)), rate)
-        compounds = words.compounds()
-        if any(self._is_telling("".join(texts[each.start : each.stop])) for each in compounds):
-            joined = _joined(len(texts), compounds)
-            together = ["".join(texts[each.start : each.stop]) for each in joined]
-            places = [place for place, each in enumerate(joined) if len(each) > 1]
-            for phrase, first, rate in self._standing(together, self._around(places, together), near):
-                at = range(joined[first].start, joined[first + len(phrase) - 1].stop)
+        if any(word in self._words or word in unknown for word in written_apart):
+            together, firsts = _together(texts, compounds)
+            places = self._around([firsts.index(each.start) for each in compounds], together)
+            for phrase, first, rate in self._standing(together, places, near):
+                at = range(firsts[first], firsts[first + len(phrase)])
                 self._note(found, words, phrase, at, rate)
         return list(found.values())
 
     def _standing(
-        self, texts: Sequence[str], places: Sequence[int], near: dict[str, list[str]]
+        self, texts: Sequence[str], places: Sequence[int], near: Mapping[str, Sequence[str]]
     ) -> Iterator[tuple[_Phrase, int, float | None]]:
-        """Phrases that have a word at one of some places, the place of their first word, and `Match.misspelt`.
-
-        ``near`` is what words have been found to be near to, and gets more.
-        """
-        here = [texts[place] for place in places]
-        for place, shapes in zip(places, map(self._anchored.get, here), strict=True):
-            for before, length in shapes or ():
+        """Phrases that have a word at one of some places, the place of their first word, and `Match.misspelt`."""
+        for place in places:
+            for before, length in self._anchored.get(texts[place], ()):
                 first = place - before
                 phrase = tuple(texts[first : first + length]) if first >= 0 else ()
                 if phrase in self._owners:
                     yield phrase, first, None
-        commonness = list(map(zipf, here))
-        if commonness and min(commonness) < RARE:
-            rare = (place for place, of_word in zip(places, commonness, strict=True) if of_word < RARE)
-            unknown = {place for place in rare if self._may_misspell(texts[place])}
-            for phrase, first in self._misspelt(texts, unknown, near) if unknown else ():
-                typed = " ".join(texts[first : first + len(phrase)])
-                yield phrase, first, min(1.0, phrase_frequency(typed) * WORDS_PER_PROMPT)
+        for phrase, first in self._misspelt(texts, [place for place in places if texts[place] in near], near):
+            typed = " ".join(texts[first : first + len(phrase)])
+            yield phrase, first, min(1.0, phrase_frequency(typed) * WORDS_PER_PROMPT)
 
-    def _around(self, places: Collection[int], texts: Sequence[str]) -> list[int]:
+    def _around(self, places: Iterable[int], texts: Sequence[str]) -> list[int]:
         """The places at which the words of a phrase may stand that has a word at one of ``places``."""
-        return sorted(
-            {
-                other
-                for place in places
-                for other in range(max(0, place - self._longest + 1), min(len(texts), place + self._longest))
-            }
-        )
+        most, end = self._longest - 1, len(texts)
+        around = {other for place in places for other in range(place - most, place + most + 1)}
+        return sorted(other for other in around if 0 <= other < end)
 
     def _note(
         self, found: dict[tuple[str, int, int], Match], words: Words, phrase: _Phrase, at: range, rate: float | None
@@ -205,24 +201,20 @@ class Lexicon:
         for request_id, alias in self._owners[phrase].items():
             found.setdefault((request_id, start, end), Match(request_id, alias, start, end, rate))
 
-    def _is_telling(self, word: str) -> bool:
-        """Whether a word may be of a name, or a slip of one."""
-        return word in self._words or (zipf(word) < RARE and self._may_misspell(word))
-
-    def _may_misspell(self, word: str) -> bool:
-        return len(word) >= SHORTEST and word not in self._words and not word.isdigit()
+    def _near(self, unknown: Collection[str]) -> dict[str, list[str]]:
+        """Each unknown word, and the anchors that it may be a misspelling of."""
+        near: dict[str, list[str]] = {word: [] for word in unknown}
+        if unknown:
+            typed = Typed(unknown)
+            for level in self._levels:
+                for word, anchors in level.neighbourhood.near(typed).items():
+                    near[word] += anchors
+        return near
 
     def _misspelt(
-        self, texts: Sequence[str], unknown: Collection[int], near: dict[str, list[str]]
+        self, texts: Sequence[str], unknown: Sequence[int], near: Mapping[str, Sequence[str]]
     ) -> Iterator[tuple[_Phrase, int]]:
         """Phrases that are in the text but for some of its unknown words, and the place of their first word."""
-        unseen = {texts[place] for place in unknown}.difference(near)
-        if unseen:
-            near.update((word, []) for word in unseen)
-            misspelt = Typed(unseen)
-            for level in self._levels:
-                for word, anchors in level.neighbourhood.near(misspelt).items():
-                    near[word].extend(anchors)
         looked_at = 0
         for place in self._around(unknown, texts):
             for anchor in (texts[place], *near.get(texts[place], ())):
@@ -237,15 +229,17 @@ class Lexicon:
                             yield phrase, first
 
 
-def _joined(words: int, compounds: Iterable[range]) -> list[range]:
-    """The places of so many words, those of a compound together."""
-    found: list[range] = []
+def _together(texts: Sequence[str], compounds: Iterable[range]) -> tuple[list[str], list[int]]:
+    """The words of a text with each compound as one word; and for each the place of its first, then the text's end."""
+    together: list[str] = []
+    firsts: list[int] = []
     place = 0
     for compound in compounds:
-        found += [range(single, single + 1) for single in range(place, compound.start)]
-        found.append(compound)
+        together += texts[place : compound.start]
+        together.append("".join(texts[compound.start : compound.stop]))
+        firsts += range(place, compound.start + 1)
         place = compound.stop
-    return found + [range(single, single + 1) for single in range(place, words)]
+    return together + list(texts[place:]), firsts + list(range(place, len(texts) + 1))
 
 
 def _anchor(phrase: _Phrase) -> str:

@@ -60,7 +60,6 @@ def _is_common(word: str, of_name: str, *, supported: bool) -> bool:
 
 def _slips(typed: Sequence[str], name: Sequence[str], is_name: Callable[[str], bool]) -> list[tuple[str, str]]:
     """The words that differ, each with the name's; empty if none does, or too many letters do."""
-    long = len(name) > 1 and sum(map(len, name)) >= _LONG_NAME
     found: list[tuple[str, str]] = []
     edits = 0
     for word, of_name in zip(typed, name, strict=True):
@@ -68,10 +67,14 @@ def _slips(typed: Sequence[str], name: Sequence[str], is_name: Callable[[str], b
             continue
         if len(word) < SHORTEST or word.isdigit() or is_name(word):
             return []
-        allowed = tolerance(of_name) or int(long and len(of_name) >= SHORTEST)
+        allowed = tolerance(of_name) or int(len(of_name) >= SHORTEST and len(name) > 1 and _is_long(name))
         distance = OSA.distance(word, of_name, score_cutoff=allowed)
         if distance > allowed:
             return []
         edits += distance
         found.append((word, of_name))
     return found if edits <= max(_EDITS, len(found)) else []
+
+
+def _is_long(name: Sequence[str]) -> bool:
+    return sum(map(len, name)) >= _LONG_NAME

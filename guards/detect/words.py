@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import functools
 import math
 import re
@@ -57,13 +56,11 @@ class Words:
     def compounds(self) -> list[range]:
         """The places of words that only a hyphen or an apostrophe parts."""
         text = self._normalized.text
-        joints = [joint.start() for joint in _JOINT.finditer(text)]
-        if not joints:
-            return []
-        starts = [word.start() for word in _WORD.finditer(text)]
         found: list[range] = []
-        for joint in joints:
-            second = bisect.bisect_left(starts, joint)
+        before = second = 0
+        for joint in _JOINT.finditer(text):
+            second += len(_WORD.findall(text, before, joint.start()))
+            before = joint.start()
             first = found.pop().start if found and found[-1].stop == second else second - 1
             found.append(range(first, second + 1))
         return found
@@ -106,7 +103,22 @@ def zipf(word: str) -> float:
     On the Zipf scale. Unlike `rarity`, a word with digits is known only as it is listed.
     """
     frequency = max(known.get(word, 0.0) for known in _frequencies())
-    return math.log10(frequency) + 9.0 if frequency else 0.0
+    return _on_zipf_scale(frequency) if frequency else 0.0
+
+
+@functools.cache
+def listed_from(least: float) -> frozenset[str]:
+    """The words whose `zipf` is ``least`` or more, above 0: so that many words are asked about at once."""
+    return frozenset(
+        word
+        for known in _frequencies()
+        for word, frequency in known.items()
+        if frequency and _on_zipf_scale(frequency) >= least
+    )
+
+
+def _on_zipf_scale(frequency: float) -> float:
+    return math.log10(frequency) + 9.0
 
 
 @functools.lru_cache(maxsize=262_144)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from guards.detect.names import assess_aliases
-from guards.detect.words import Words, rarity
+from guards.detect.words import Words, listed_from, rarity, zipf
 
 
 def test_words_know_their_place_in_the_original() -> None:
@@ -26,6 +26,18 @@ def test_names_are_capitals_inside_a_sentence_and_numbers() -> None:
 def test_rarity_orders_words() -> None:
     assert rarity("the") == 0.0
     assert 0.0 < rarity("author") < rarity("wizard") < rarity("rowling") < rarity("xqzvtk") == 1.0
+
+
+def test_the_words_listed_as_so_common_are_those() -> None:
+    words = ["the", "straße", "potter", "quince", "qwortlebee", "12", ""]
+    assert [word in listed_from(3.0) for word in words] == [zipf(word) >= 3.0 for word in words]
+    assert {word for word in listed_from(5.0) if zipf(word) < 5.0} == set()
+
+
+def test_compounds_are_told_by_the_places_of_their_words() -> None:
+    words = Words("Is Jean-Luc O'Neill-Smith's aunt, didn't he say - well-known?")
+    written = [" ".join(words.texts[each.start : each.stop]) for each in words.compounds()]
+    assert written == ["jean luc", "o neill smith", "well known"]
 
 
 def test_another_languages_common_words_are_not_rare() -> None:
