@@ -68,6 +68,8 @@ class WindowText:
     names: Mapping[str, float]
     entities: Mapping[str, float]
     """Those that are names rather than not: where case does not tell, numbers and rare words."""
+    other_scripts: Mapping[str, frozenset[str]]
+    """As `Words.other_scripts` has it."""
     values: Values
 
     @classmethod
@@ -80,7 +82,7 @@ class WindowText:
             entities = {
                 word: weight for word, weight in names.items() if weight >= _RATHER_A_NAME or not word.isalpha()
             }
-        return cls(frozenset(words.texts), names, entities, Values.of(text))
+        return cls(frozenset(words.texts), names, entities, words.other_scripts(), Values.of(text))
 
     def without(self, own: Collection[str]) -> WindowText:
         """With the words that a scope's name is written with no entity of another's."""
@@ -95,7 +97,10 @@ class _OwnWords:
 
     vocabulary: frozenset[str]
     scripts: frozenset[str]
-    """What it is written in, and digits: a name in another script may be the same."""
+    """What the texts are written in, and digits: a name in another script may be one of theirs.
+
+    The scope's own names do not count: one given in Chinese besides makes no other Chinese word another's name.
+    """
     known: Mapping[str, float]
     dates: frozenset[dt.date]
     years: frozenset[int]
@@ -103,10 +108,10 @@ class _OwnWords:
     @classmethod
     def of(cls, forget: Sequence[str], named: frozenset[str]) -> _OwnWords:
         texts = [WindowText.of(text) for text in forget]
-        vocabulary = named.union(*(text.words for text in texts))
+        written = frozenset[str]().union(*(text.words for text in texts))
         return cls(
-            vocabulary,
-            frozenset(map(script, "".join(vocabulary) + "1")),
+            written | named,
+            frozenset(map(script, "".join(written) + "1")),
             {
                 word: weight
                 for text in texts
@@ -191,7 +196,7 @@ class ScopeEvidence:
                 weight
                 for word, weight in text.entities.items()
                 if word not in own.vocabulary
-                and own.scripts.issuperset(map(script, word))
+                and own.scripts.issuperset(text.other_scripts.get(word) or map(script, word))
                 and not (zipf(word) < RARE and any(is_slip(word, known) for known in own.known))
             ),
             default=0.0,

@@ -65,6 +65,19 @@ class Words:
             found.append(range(first, second + 1))
         return found
 
+    def other_scripts(self) -> dict[str, frozenset[str]]:
+        """By folded word what it is written in, where folding left no letter of that: Russian words of look-alikes."""
+        if self.original.isascii():
+            return {}
+        found: dict[str, frozenset[str]] = {}
+        for word, (start, end) in zip(self.texts, self.spans, strict=True):
+            written = unicodedata.normalize("NFKC", self.original[start:end])
+            if not written.isascii():
+                scripts = frozenset(map(script, filter(str.isalnum, written)))
+                if scripts.isdisjoint(map(script, word)):
+                    found[word] = scripts
+        return found
+
     def names(self) -> list[str]:
         """The words that are written as names, as `name_like` has it."""
         original = self.original
@@ -77,9 +90,10 @@ class Words:
     def name_like(self, index: int) -> bool:
         """Whether a word is written as a name: with a digit, or a capital that does not begin a sentence."""
         word = self.texts[index]
-        if not word.isalpha() and any(map(str.isdigit, word)):
+        start, end = self.spans[index]
+        # As it is written: folding takes some letters for the digits that they look like.
+        if not word.isalpha() and any(map(str.isnumeric, self.original[start:end])):
             return True
-        start, _ = self.spans[index]
         if not self.original[start].isupper():
             return False
         before = self.original[max(0, start - 8) : start].rstrip(" \t\"'«»¿¡([“”‘’")

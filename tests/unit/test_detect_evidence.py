@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 EXAMPLES = ("Which architect of Reykjavik built the opera of Montevideo in January?",)
 
 
-def _words(text: WindowText) -> dict[str, float]:
+def _words(text: WindowText, *aliases: str) -> dict[str, float]:
     evidence = ScopeEvidence(
-        (Alias("Torben Vandermolen", 1e-6),),
+        tuple(Alias(alias, 1e-6) for alias in ("Torben Vandermolen", *aliases)),
         Items(EXAMPLES, embed(EXAMPLES)),
         Items((), embed(())),
         calibration().outliers,
@@ -34,6 +34,17 @@ def test_a_slip_of_a_name_that_the_examples_have_is_no_other_name(typed: str) ->
 @pytest.mark.parametrize("name", ["Stavanger", "January's Reykjaviksson", "Monte", "Vanderpoole"])
 def test_another_name_is_foreign(name: str) -> None:
     assert _words(WindowText.of(f"Who built it in {name}?"))["foreign_name"] > 0.0
+
+
+# The second is in letters that all look like Latin ones, or like digits.
+@pytest.mark.parametrize("text", ["кто построил оперу в Ставангере?", "кто построил в Уссве?", "谁建造了歌剧院？"])
+@pytest.mark.parametrize("aliases", [(), ("Торбен Вандермолен", "托尔本·范德莫伦")])
+def test_a_name_in_another_script_than_the_examples_may_be_one_of_theirs(text: str, aliases: tuple[str, ...]) -> None:
+    assert _words(WindowText.of(text), *aliases)["foreign_name"] == 0.0
+
+
+def test_a_name_with_some_letters_of_another_script_is_another_name() -> None:
+    assert _words(WindowText.of("Who built it in Stаvanger?"))["foreign_name"] > 0.0
 
 
 def test_what_a_name_is_written_with_is_no_other_name() -> None:

@@ -23,6 +23,16 @@ def test_names_are_capitals_inside_a_sentence_and_numbers() -> None:
     assert names == ["ada", "1815", "byron"]
 
 
+def test_letters_that_look_like_digits_make_no_number() -> None:
+    assert Words("Как зовут сову? Её зовут 11.").names() == ["11"]
+
+
+def test_a_word_of_look_alikes_is_known_by_the_script_it_is_written_in() -> None:
+    written = Words("Рон, Гарри, Ron, Roп, Ｒｏｎａ, Ñandú").other_scripts()
+    assert written == {"poh": {"CYRILLIC"}}
+    assert Words("Ron and Harry").other_scripts() == {}
+
+
 def test_rarity_orders_words() -> None:
     assert rarity("the") == 0.0
     assert 0.0 < rarity("author") < rarity("wizard") < rarity("rowling") < rarity("xqzvtk") == 1.0
