@@ -73,9 +73,10 @@ def _normalize_unicode(text: str) -> Normalized:
     ends: list[int] = []
     position = 0
     while position < len(text):
-        end = position + 1
-        while end < len(text) and _continues(text[end]):
-            end += 1
+        if not _visible(text[position]):
+            position += 1
+            continue
+        end = _cluster_end(text, position)
         for character in _fold(text[position:end]):
             if character == " " and (not out or out[-1] == " "):
                 if out:
@@ -88,6 +89,18 @@ def _normalize_unicode(text: str) -> Normalized:
     if out and out[-1] == " ":
         del out[-1], starts[-1], ends[-1]
     return Normalized("".join(out), tuple(starts), tuple(ends))
+
+
+def _cluster_end(text: str, start: int) -> int:
+    """Where the character at ``start`` ends, with all that belongs to it, control characters between them too."""
+    end = ahead = start + 1
+    while ahead < len(text):
+        if _continues(text[ahead]):
+            end = ahead + 1
+        elif _visible(text[ahead]):
+            break
+        ahead += 1
+    return end
 
 
 @functools.lru_cache(maxsize=65_536)

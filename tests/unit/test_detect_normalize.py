@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from guards.detect.normalize import normalize
@@ -71,6 +71,7 @@ def test_blanks_are_single_and_nothing_invisible_is_left(text: str) -> None:
 
 
 @given(TEXTS)
+@example("\u1100\x08\u1161")
 def test_folding_twice_changes_nothing(text: str) -> None:
     once = normalize(text).text
     assert normalize(once).text == once
