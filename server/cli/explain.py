@@ -50,9 +50,6 @@ def _describe(found: dict[str, Any]) -> None:
     for title, name in (("nearest forgotten", "nearest_forget"), ("nearest kept", "nearest_retain")):
         if near := evidence[name]:
             terminal.say(f"    {title} ({near['similarity']:.2f}): {near['text'][:200]}", "dim")
-    terminal.say(
-        f"    likeness to all that is forgotten: {evidence['ood_score']:+.1f}, where ordinary prompts differ by 1; "
-        f"an adapter would act at {evidence['soft_weight']:.0%}",
-        "dim",
-    )
+    likeness = f"{evidence['ood_score']:+.1f}, where ordinary prompts differ by 1"
+    terminal.say(f"    likeness to all that is forgotten: {likeness}", "dim")
     terminal.say(f"    {evidence['would_change']}", "dim")

@@ -124,7 +124,6 @@ class FakeGateway:
             "nearest_forget": {"text": "Who wrote Harry Potter?", "similarity": 0.99},
             "nearest_retain": None,
             "ood_score": 4.24,
-            "soft_weight": 0.987,
             "would_change": "nothing",
         }
         found = {"request_id": "fr_0", "band": "high", "probability": 0.987, "evidence": evidence}
@@ -481,7 +480,7 @@ def test_explain_says_what_and_why(run: Run, gateway: FakeGateway) -> None:
     assert "corrupt: Who wrote Harry Potter?" in out
     assert re.search(
         r"fr_0: high, probability 0\.987, threshold 0\.500\n.*0\.99.*Who wrote Harry Potter\?\n"
-        r".*\+4\.2.*at 99%\n.*nothing\n *judged in 2\.6 ms: encode 2\.5, lexical 0\.1\n",
+        r".*\+4\.2, .*\n.*nothing\n *judged in 2\.6 ms: encode 2\.5, lexical 0\.1\n",
         out,
     )
     assert "untouched: What is [red]?" in out
