@@ -49,7 +49,12 @@ if TYPE_CHECKING:
 
     from server.settings import Settings
 
-POLICIES: tuple[tuple[Action, ...], ...] = ((), *((action,) for action in Action))
+POLICIES: tuple[tuple[Action, ...], ...] = (
+    (),
+    *((action,) for action in Action),
+    (Action.CORRUPT, Action.RESTRICT),
+    (Action.DECLINE, Action.RESTRICT),
+)
 """What may be done about a flagged prompt. Where it is nothing, the watch stands alone; it does so beside the rest."""
 
 LACKING: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
@@ -237,7 +242,7 @@ async def gate(upstream: FakeUpstream, settings: Settings) -> AsyncIterator[Wire
         yield running
 
 
-@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy[0].value if policy else "watch")
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: "+".join(policy) or "watch")
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize(("path", "case"), TABLE)
 async def test_the_table(
