@@ -88,6 +88,8 @@ class Pool:
 
     async def start(self) -> None:
         """Probe every upstream once, then go on in the background."""
+        for upstream in self.upstreams:
+            self._report(upstream)  # also of one that never answers
         await asyncio.gather(*map(self.probe, self.upstreams))
         for probe in self._probes:
             probe.start()
