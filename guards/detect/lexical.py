@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 from collections import Counter
 from dataclasses import dataclass
@@ -168,7 +169,7 @@ class Lexicon:
             self._note(found, words, phrase, range(first, first + len(phrase)), rate)
         if any(word in self._words or word in unknown for word in written_apart):
             together, firsts = _together(texts, compounds)
-            places = self._around([firsts.index(each.start) for each in compounds], together)
+            places = self._around([bisect.bisect_left(firsts, each.start) for each in compounds], together)
             for phrase, first, rate in self._standing(together, places, near):
                 at = range(firsts[first], firsts[first + len(phrase)])
                 self._note(found, words, phrase, at, rate)

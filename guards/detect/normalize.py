@@ -17,6 +17,8 @@ from guards.phrases.folding import is_accent, is_seen, look_alike
 # What a plain ASCII text needs collapsed: control characters, and white space other than one blank.
 _ASCII_RUN = re.compile(r"[\x00-\x20\x7f]+")
 _ASCII_IRREGULAR = re.compile(r"[\x00-\x1f\x7f]|  |\A | \Z")
+# More than any script puts on one letter.
+_MOST_MARKS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,8 @@ def _normalize_unicode(text: str) -> Normalized:
             position += 1
             continue
         end = _cluster_end(text, position)
-        for character in _fold(text[position:end]):
+        # Without what is not seen, of which there may be any number: folded clusters are remembered.
+        for character in _fold("".join(filter(_visible, text[position:end])) if end > position + 1 else text[position]):
             if character == " " and (not out or out[-1] == " "):
                 if out:
                     ends[-1] = end
@@ -92,12 +95,18 @@ def _normalize_unicode(text: str) -> Normalized:
 
 
 def _cluster_end(text: str, start: int) -> int:
-    """Where the character at ``start`` ends, with all that belongs to it, control characters between them too."""
+    """Where the character at ``start`` ends, with what belongs to it, control characters between them too.
+
+    Of marks, ``_MOST_MARKS``: to put them in order takes their number squared, and what is left folds to nothing.
+    """
     end = ahead = start + 1
-    while ahead < len(text):
+    marks = 0
+    while ahead < len(text) and marks < _MOST_MARKS:
+        seen = _visible(text[ahead])
         if _continues(text[ahead]):
             end = ahead + 1
-        elif _visible(text[ahead]):
+            marks += seen
+        elif seen:
             break
         ahead += 1
     return end
@@ -118,7 +127,7 @@ def _continues(character: str) -> bool:
 
 @functools.lru_cache(maxsize=65_536)
 def _fold(cluster: str) -> str:
-    visible = "".join(" " if character.isspace() else character for character in cluster if _visible(character))
+    visible = "".join(" " if character.isspace() else character for character in cluster)
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible).casefold())
     decomposed = unicodedata.normalize("NFD", folded)
     bare = unicodedata.normalize("NFC", "".join(each for each in decomposed if not is_accent(each)))

@@ -6,12 +6,13 @@ import functools
 import math
 import re
 import unicodedata
+from itertools import filterfalse
 from typing import TYPE_CHECKING
 
 import wordfreq
 
 from guards.detect.normalize import normalize
-from guards.phrases.folding import BLANKLESS
+from guards.phrases.folding import BLANKLESS, is_accent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,7 +72,7 @@ class Words:
             return {}
         found: dict[str, frozenset[str]] = {}
         for word, (start, end) in zip(self.texts, self.spans, strict=True):
-            written = unicodedata.normalize("NFKC", self.original[start:end])
+            written = unicodedata.normalize("NFKC", "".join(filterfalse(is_accent, self.original[start:end])))
             if not written.isascii():
                 scripts = frozenset(map(script, filter(str.isalnum, written)))
                 if scripts.isdisjoint(map(script, word)):

@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from guards.detect.normalize import normalize
+from guards.detect.words import Words
 
 TEXTS = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(
     alphabet=" \t\n\x00aZé\u0301\u200b\u200dПр가각\u1100\u1161ﬁ½İßΑ", max_size=40
@@ -84,3 +85,12 @@ def test_the_fast_path_for_ascii_agrees_with_the_general_one(text: str) -> None:
         assert general.text == f"{fast.text}xe"
         places = [place for place, character in enumerate(fast.text) if character != " "]
         assert [fast.original_span(i, i + 1) for i in places] == [general.original_span(i, i + 1) for i in places]
+
+
+@pytest.mark.parametrize("between", ["\u0301\u0323", "\u200d", "\x08", "\u20dd\u0327\x08\u200b"])
+def test_any_number_of_marks_and_unseen_characters_is_folded_at_once(between: str) -> None:
+    text = f"Rowe{between * 100_000}na"  # to put so many marks in order would take minutes
+    found = normalize(text)
+    assert found.text == "rowena"
+    assert found.original_span(4, 6) == (len(text) - 2, len(text))
+    assert Words(text).other_scripts() == {}
