@@ -20,6 +20,7 @@ _TEXT = (
     "Its title, its author and what is said about it stay as they were, and every other answer is byte for byte as "
     "before; the model's weights still hold what is withheld.",
 )
+_NEAR = "Prompts that only come near {subject} will be answered without its names."
 _UNCHANGED = (
     "Every other prompt, also one that only supplies a text about {subject}, is answered byte for byte as before "
     "unless its answer states one of its facts; the model's weights still hold what is withheld."
@@ -32,7 +33,7 @@ _SHADOW = (
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """One sentence each."""
+    """Sentences to show."""
 
     changes: str
     unchanged: str
@@ -46,5 +47,7 @@ def effect(subject: str, extent: Extent, actions: tuple[Action, ...], mode: Mode
     elif extent is Extent.TEXT and action in {None, Action.RESTRICT}:
         changes, unchanged = _TEXT
     else:
-        changes, unchanged = _CHANGES[action], _UNCHANGED
+        # A text has no names of its own.
+        changes = _CHANGES[action] if extent is Extent.TEXT else f"{_CHANGES[action]}\n{_NEAR}"
+        unchanged = _UNCHANGED
     return Effect(changes.format(subject=subject), unchanged.format(subject=subject))

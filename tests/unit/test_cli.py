@@ -301,6 +301,7 @@ def test_a_forget_request_is_sent_whole(run: Run, gateway: FakeGateway, tmp_path
     ]
     assert "fr_0 is active." in out
     assert "Prompts that ask about Harry Potter will be declined" in out
+    assert "Prompts that only come near Harry Potter will be answered without its names" in out
     assert "byte for byte" in out
 
 
@@ -329,6 +330,7 @@ def test_no_word_promises_too_much() -> None:
     for extent, actions in product(Extent, ((Action.CORRUPT,), (Action.DECLINE,), (Action.RESTRICT,), ())):
         said = effect("X", extent, actions, Mode.ENFORCE)
         assert not re.search("eras|delet|remov|complian", said.changes + said.unchanged, re.IGNORECASE)
+        assert ("only come near X" in said.changes) == (extent is Extent.KNOWLEDGE), "a takedown has no names"
 
 
 def test_phrases_are_given_with_a_request(run: Run, gateway: FakeGateway, tmp_path: Path) -> None:
