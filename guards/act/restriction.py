@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from guards.engine.folding import spellings
-from guards.engine.restriction import Forbidden, RestrictionArgs
+from guards.engine.restriction import MAX_PHRASES, Forbidden, RestrictionArgs, TooManyPhrases
 from guards.engine.vocabulary import form_of
 
 if TYPE_CHECKING:
@@ -30,7 +30,10 @@ def restriction_xargs(
     Raises:
         TooManyPhrases: of the engine's, in all their spellings.
     """
-    return dict(_xargs(frozenset((one.text, one.telling) for one in phrases), frozenset(associated), penalty, key))
+    wanted, soft = frozenset((one.text, one.telling) for one in phrases), frozenset(associated)
+    if len(wanted) > MAX_PHRASES:  # as it is found below, a second later
+        raise TooManyPhrases(f"{len(wanted)} phrases, where an engine takes at most {MAX_PHRASES}")
+    return dict(_xargs(wanted, soft, penalty, key))
 
 
 @lru_cache(maxsize=32)

@@ -49,6 +49,8 @@ class Neighbourhood:
 
     def __init__(self, words: Iterable[str]) -> None:
         self._words: list[str] = [word for word in words if tolerance(word)]
+        if len(self._words) > _OWNER:
+            raise ValueError(f"more than {_OWNER} words")
         packed = np.array([_pack(word) for word in self._words], dtype=np.int64)
         edits = np.array([tolerance(word) for word in self._words], dtype=np.int64)
         lengths = np.array([_length(len(word)) for word in self._words], dtype=np.int64)

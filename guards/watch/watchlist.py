@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 _FANOUT = 4
 # Sets of names kept ready: one for each combination of scopes that prompts came near to lately.
 _READY = 256
-# From so many phrases on, which take a few milliseconds, such a set is built off the event loop.
+# From so many names on, which take a few milliseconds, such a set is built off the event loop.
 _MANY: Final = 100
+# How often one is built anew whose scopes were replaced meanwhile.
+_TRIES: Final = 3
 
 
 class Watchlist:
@@ -75,10 +77,17 @@ class Watchlist:
         return tuple(phrases for _, phrases in self._levels)
 
     async def prepare(self, request_ids: Collection[str]) -> None:
-        """Have ready what `names` gives for these requests, if it takes long to build: in a thread, and once."""
-        held = self.scopes(request_ids)
-        if tuple(held) in self._names or sum(len(scope.phrases) for scope in held.values()) < _MANY:
-            return
+        """Have ready what `names` gives for these requests, if it takes long to build: in a thread, and once.
+
+        Building goes on if this is cancelled: others may wait for it, and the next request needs it.
+        """
+        for _ in range(_TRIES):
+            held = self.scopes(request_ids)
+            if tuple(held) in self._names or sum(map(_names, held.values())) < _MANY:
+                return
+            await asyncio.shield(self._build(held))
+
+    async def _build(self, held: Mapping[str, Scope]) -> None:
         async with self._preparing:
             if tuple(held) in self._names:
                 return
@@ -115,6 +124,10 @@ def owner(scope: Scope) -> str:
 def scope_of(name: str) -> str:
     """The request that an owner is a version of."""
     return name.partition("/")[0]
+
+
+def _names(scope: Scope) -> int:
+    return sum(phrase.kind is PhraseClass.NAME for phrase in scope.phrases)
 
 
 def _facts(scope: Scope) -> list[Phrase]:

@@ -9,6 +9,7 @@ import orjson
 
 from server.api.answer import REASONING, STOP, TEXT, TOKENS, TOOL, Answer, AnswerStream, Event, Piece
 from server.api.splice import Value, dumps, elements, members, spliced, within
+from server.api.sse import is_done
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from server.api.answer import Forbidden
 
 _DATA: Final = b"data: "
-_DONE: Final = b"data: [DONE]"
 _Edits = list[tuple[Value, str]]
 
 
@@ -217,7 +217,7 @@ class Chunks(AnswerStream):
     def _read(self, raw: bytes) -> Event:
         if not raw.startswith(_DATA):
             return Event(raw)
-        if raw.rstrip() == _DONE:
+        if is_done(raw):
             return Event(raw, closing=True)
         chunk = orjson.loads(raw[len(_DATA) :])
         if not isinstance(chunk, dict):
@@ -260,7 +260,7 @@ class Chunks(AnswerStream):
         return [spliced(text, edits).encode()]
 
     def close(self, raw: bytes) -> bytes:
-        if raw.rstrip() == _DONE:
+        if is_done(raw):
             return raw
         text = raw.decode()
         chunk = members(text, len(_DATA))

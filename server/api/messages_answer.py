@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from server.api.answer import REASONING, STOP, TEXT, TOOL, Answer, AnswerStream, Event, Piece
 from server.api.splice import Value, dumps, elements, members, spliced
-from server.api.sse import data_of, name_of, start_of, written
+from server.api.sse import data_of, is_done, name_of, start_of, written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _SPOKEN: Final = {"text": TEXT, "thinking": REASONING}
 _DELTAS: Final = {"text": "text_delta", "thinking": "thinking_delta"}
-_DONE: Final = b"data: [DONE]"
 
 
 class Message(Answer):
@@ -159,7 +158,7 @@ class MessageEvents(AnswerStream):
     def close(self, raw: bytes) -> bytes:
         if name_of(raw):
             return raw
-        if raw.rstrip() == _DONE:
+        if is_done(raw):
             return written("message_stop", '{"type":"message_stop"}')
         usage = data_of(raw).get("usage") or {}
         figures = {"input_tokens": usage.get("prompt_tokens") or 0}

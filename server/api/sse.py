@@ -28,6 +28,11 @@ def require_read(raw: bytes, *, named: bool) -> None:
         raise ValueError("an event in an unknown form")
 
 
+def is_done(raw: bytes) -> bool:
+    """Whether an event says that there are no more."""
+    return raw.rstrip() == b"data: [DONE]"
+
+
 def name_of(raw: bytes) -> str:
     """The name of an event; empty if it has none."""
     found = _NAME.match(raw)

@@ -67,10 +67,10 @@ def printable(value: Any) -> Any:
 
 
 def _masked(text: str) -> str:
-    """The text with one mask in place of each secret in it, or of several that overlap."""
+    """The text with one mask in place of each secret in it, or of several that touch."""
     shown, end = "", 0
     for start, stop in sorted(found.span(1) for pattern in _SECRETS for found in pattern.finditer(text)):
-        if start >= end:
+        if start > end:
             shown += text[end:start] + MASK
         end = max(end, stop)
     return shown + text[end:]

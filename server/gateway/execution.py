@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from guards.engine.restriction import TooManyPhrases
 from guards.scope import Action
 from server.api.body import write
-from server.errors import undecided
 from server.gateway.delivery import SPARE, Delivery
 from server.gateway.progress import clock
 from server.gateway.relay import relay
@@ -93,7 +92,7 @@ class Execution:
         """Answer a flagged request. ``original``, the client's own request on its way, is aborted.
 
         Raises:
-            Unavailable: no upstream can carry out the plan now, or its scopes hold too many phrases for one.
+            Unavailable: no upstream can carry out the plan now.
             UpstreamError: an upstream failed.
         """
         endpoint, body, progress = judged.endpoint, judged.body, judged.progress
@@ -179,8 +178,8 @@ class Execution:
             try:
                 request = await interventions.restrict(request, phrases, soft)
             except TooManyPhrases as error:
-                _log.error("request %s: the scopes that it comes near to are too large: %s", judged.exchange.id, error)
-                raise undecided() from None
+                # Refused, flagged prompts alone would be. The watch stands alone, as where nothing restricts.
+                _log.error("request %s is not restricted: its scopes are too large: %s", judged.exchange.id, error)
         request, _ = endpoint.with_spare(request, spare)
         if endpoint.max_output(body) is None:
             request = await self._bounded(endpoint, request, await counting, upstream)

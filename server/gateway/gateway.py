@@ -225,7 +225,7 @@ class Gateway:
         """What must not leave in the answer."""
         watchlist = NOTHING if self._paused() else self._watchlist
         await watchlist.prepare(progress.plan.watched)
-        return Watch(
+        watch = Watch(
             watchlist,
             progress.plan.watched,
             own=lambda: [segment.text for segment in segments],
@@ -233,6 +233,8 @@ class Gateway:
             context=self._contexts.get(progress.key),
             stops=stops,
         )
+        await watch.prepare()
+        return watch
 
     async def _stops(self, endpoint: Endpoint, body: Body, upstream: Upstream) -> Mapping[str, str]:
         """Texts at which an answer ends, by what the upstream calls them."""

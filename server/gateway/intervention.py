@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Restriction: TypeAlias = "Callable[[Sequence[Phrase], Sequence[str]], Body]"
 """Makes phrases, and words that go with them, extra arguments that keep the engine from them."""
 
-# From so many phrases on, which take about a millisecond, arguments are made off the event loop.
+# From so many phrases and words on, which take about a millisecond, arguments are made off the event loop.
 _MANY: Final = 100
 
 
@@ -194,13 +194,16 @@ class Interventions:
         """
         if not phrases:
             return body
-        if len(phrases) < _MANY:
+        if len(phrases) + len(associated) < _MANY:
             made = self._restriction(phrases, associated)
         else:
-            # One after another: what is made once is kept, and requests at the same time mostly want the same.
-            async with self._restricting:
-                made = await asyncio.to_thread(self._restriction, phrases, associated)
+            # Goes on if this is cancelled: what is made once is kept, and the next request mostly wants the same.
+            made = await asyncio.shield(self._made(phrases, associated))
         return body | {"vllm_xargs": (body.get("vllm_xargs") or {}) | made}
+
+    async def _made(self, phrases: Sequence[Phrase], associated: Sequence[str]) -> Body:
+        async with self._restricting:
+            return await asyncio.to_thread(self._restriction, phrases, associated)
 
     def grown(self, body: Body, tokens: int, client_salt: str) -> Body:
         """The body, whose prompt has grown to ``tokens`` tokens, with the same tokens corrupted as before."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from guards.detect.windows import Window
     from guards.phrases.matching import Matcher, PhraseSet
+    from guards.scope import Scope
     from guards.watch.watchlist import Watchlist
     from server.api.endpoint import Enumerated
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _BEFORE = 400
 # From so many characters on, which take a few milliseconds, the client's own texts are read off the event loop.
 _LONG: Final = 10_000
+# From so many phrases on, which take as long, they are gone through there too.
+_MANY: Final = 1_000
 _ESCAPE: Final = re.compile(r"\\(u([0-9a-fA-F]{4})|.)", re.DOTALL)
 # Letters written as JSON's numbers, or what may become that with the next token.
 _HIDDEN: Final = re.compile(r"\\(?:u[0-9a-fA-F]|u?\Z)")
@@ -70,6 +73,11 @@ class Watch:
     def __bool__(self) -> bool:
         return any(map(len, self._sets))
 
+    async def prepare(self) -> None:
+        """Read a long request of the client's before what an answer says may depend on it: in a thread."""
+        if self and self._stated is None and sum(map(len, self.own())) >= _LONG:
+            self._stated = await asyncio.to_thread(self._found_in, self.own(), self._supplied)
+
     def may_pass(self, key: tuple[str, str], channel: str) -> bool:
         """Whether a phrase, by owner and text, may stand in a channel: the client stated it, or its scope is gone."""
         if self._watchlist.live(key[0]) is None:
@@ -101,11 +109,15 @@ class Watch:
 
     async def restrictions(self, request_ids: Sequence[str]) -> tuple[list[Phrase], list[str]]:
         """Phrases, and words that go with them, to keep the engine from in the name of some requests."""
-        if self._stated is None and sum(map(len, self.own())) >= _LONG:
-            self._stated = await asyncio.to_thread(self._found_in, self.own(), self._supplied)
+        held = self._watchlist.scopes(request_ids)
+        if sum(len(scope.phrases) for scope in held.values()) < _MANY:
+            return self._restrictions(held)
+        return await asyncio.to_thread(self._restrictions, held)
+
+    def _restrictions(self, held: Mapping[str, Scope]) -> tuple[list[Phrase], list[str]]:
         phrases: dict[str, Phrase] = {}
         associated: dict[str, None] = {}
-        for name, scope in self._watchlist.scopes(request_ids).items():
+        for name, scope in held.items():
             phrases |= {
                 phrase.text: phrase for phrase in scope.phrases if not self.may_pass((name, phrase.text), TOKENS)
             }

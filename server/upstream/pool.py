@@ -36,8 +36,8 @@ class Upstream:
 
     def __init__(self, url: str) -> None:
         self._url = URL(url)
-        self.name = str(self._url.with_user(None))
-        """What logs, metrics and admins are told: its URL, without credentials."""
+        self.name = str(self._url.with_user(None).with_query(None).with_fragment(None))
+        """What logs, metrics and admins are told: its URL, without anything that may be a secret."""
         self._routes: dict[str, URL] = {}
         self.healthy = False
         self.misses = 0

@@ -79,6 +79,7 @@ def test_nothing_of_a_password_is_shown_however_it_is_typed(password: str, user:
 
 @given(st.text().filter(lambda text: "&" not in text))
 @example("hunter@2")
+@example("@")
 def test_nothing_of_a_password_among_the_parameters_is_shown(password: str) -> None:
     shown = printable(f"postgresql://me:hunter3@db/u?password={password}&user=me")
     assert shown in (f"postgresql://me:{MASK}@db/u?password={MASK}&user=me", f"postgresql://me:{MASK}&user=me")

@@ -36,11 +36,13 @@ class Restriction:
 
     def __init__(self) -> None:
         self.threads: list[threading.Thread] = []
+        self.begun = threading.Event()
         self.most = 0
         self._at_once = 0
 
     def __call__(self, phrases: Sequence[Phrase], associated: Sequence[str]) -> dict[str, Any]:
         self.threads.append(threading.current_thread())
+        self.begun.set()
         self._at_once += 1
         self.most = max(self.most, self._at_once)
         time.sleep(0.01)
@@ -89,18 +91,35 @@ def too_many(phrases: Sequence[Phrase], associated: Sequence[str]) -> dict[str, 
     raise TooManyPhrases("unremember_phrases must hold at most 3")
 
 
-async def test_a_flagged_request_near_more_phrases_than_an_engine_takes_fails_closed(
+async def test_near_more_phrases_than_an_engine_takes_the_watch_stands_alone(
     upstream: FakeUpstream, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with wired(upstream.url, settings, restriction=too_many) as gate:
         await gate.watchlist.apply(MANY)
         gate.detector.action = Action.RESTRICT
+        upstream.handler = Script("Once upon a time the vault opens with number7 and nobody knew")
         answer = await gate.chat(ASKED)
-        assert answer.status == 503
-        assert (await answer.json())["error"]["code"] == "undecided"
-        assert gate.decisions[-1].outcome == "undecided"
+        assert (await answer.json())["choices"][0]["message"]["content"].rstrip() == "Once upon a time"
+        # As to anybody: a refusal would tell which prompts come near.
+        assert answer.status == 200
     assert answer.headers["x-request-id"] in caplog.text
     assert "vault" not in caplog.text
+
+
+async def test_arguments_are_made_on_for_the_next_request_when_a_client_leaves(
+    upstream: FakeUpstream, settings: Settings
+) -> None:
+    making = Restriction()
+    async with wired(upstream.url, settings, restriction=making) as gate:
+        await gate.watchlist.apply(MANY)
+        gate.detector.action = Action.RESTRICT
+        leaving = [asyncio.create_task(gate.chat(ASKED, max_tokens=3)) for _ in range(3)]
+        assert await asyncio.to_thread(making.begun.wait, 10)
+        for each in leaving:
+            each.cancel()
+        await asyncio.gather(*leaving, return_exceptions=True)
+        assert (await gate.chat(ASKED, max_tokens=3)).status == 200
+    assert making.most == 1
 
 
 @pytest.mark.parametrize("stream", [False, True])

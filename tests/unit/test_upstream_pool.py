@@ -260,6 +260,6 @@ async def test_what_could_never_be_tried_is_not_known(client: UpstreamClient) ->
 
 
 async def test_an_upstreams_password_is_in_no_name(client: UpstreamClient) -> None:
-    (upstream,) = pool_of(client, "http://me:p@ss@vllm:8000/base").upstreams
+    (upstream,) = pool_of(client, "http://me:p@ss@vllm:8000/base?token=secret").upstreams
     assert upstream.name == "http://vllm:8000/base"
     assert upstream.route("/v1/models").password == "p@ss"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -65,3 +66,27 @@ async def test_what_is_withdrawn_while_it_is_built_is_not_watched_for() -> None:
     assert not len(watched.names(["fr_1"]))
     await watched.apply(MANY)
     assert len(watched.names(["fr_1"])) == 200
+
+
+async def test_what_is_built_is_kept_when_whoever_asked_for_it_is_gone(built: list[threading.Thread]) -> None:
+    watched = Watchlist()
+    await watched.apply(MANY)
+    for _ in range(3):
+        preparing = asyncio.create_task(watched.prepare(["fr_1"]))
+        await asyncio.sleep(0)
+        preparing.cancel()
+    await watched.prepare(["fr_1"])
+    assert len(watched.names(["fr_1"])) == 200
+    assert len(built) == 1
+
+
+async def test_what_is_replaced_while_it_is_built_is_built_again_in_a_thread(built: list[threading.Thread]) -> None:
+    watched = Watchlist()
+    await watched.apply(MANY)
+    preparing = asyncio.create_task(watched.prepare(["fr_1"]))
+    await asyncio.sleep(0)
+    await watched.apply(replace(MANY, version=MANY.version + 1))
+    await preparing
+    assert len(watched.names(["fr_1"])) == 200
+    assert len(built) == 2
+    assert threading.main_thread() not in built
