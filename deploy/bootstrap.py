@@ -126,8 +126,9 @@ def check_disk(free: int) -> None:
 
 def check_ports(environment: dict[str, str]) -> None:
     """Raises Refusal where a port that ``unremember up`` will listen on is taken."""
+    written = read_config(environment.get("UNREMEMBER_CONFIG"))
     for name, default in PORTS:
-        value = environment.get(name, default)
+        value = environment.get(name, written.get(name.removeprefix("UNREMEMBER_").lower(), default))
         if value is None or not str(value).isdecimal():
             continue
         with socket.socket() as probe:
@@ -139,6 +140,16 @@ def check_ports(environment: dict[str, str]) -> None:
                     f"Port {value} cannot be used: {getattr(error, 'strerror', None) or error}.",
                     f"Stop what listens there, or choose another port with {name}.",
                 ) from None
+
+
+def read_config(path: str | None) -> dict[str, object]:
+    """The settings of a TOML file. Empty where it cannot be read: ``unremember up`` says why."""
+    import tomllib  # Python 3.11's; an older one is told so before
+
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+    except (OSError, ValueError):
+        return {}
 
 
 def stamp(root: Path, python: str) -> dict[str, str]:

@@ -114,6 +114,35 @@ def test_a_taken_port_is_named_with_its_setting(bootstrap: Any, tree: Path) -> N
     assert re.search(rf"Port {port} cannot be used.*\n.*UNREMEMBER_ENGINE_PORT", done.stderr)
 
 
+@pytest.mark.parametrize("setting", ["port", "admin_port", "engine_port"])
+def test_ports_are_those_of_the_configuration_unless_the_environment_has_others(
+    bootstrap: Any, tree: Path, tmp_path: Path, setting: str
+) -> None:
+    install(bootstrap, tree)
+    config = tmp_path / "unremember.toml"
+    free = {name: free_port() for name in ("port", "admin_port", "engine_port")}
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        # What the file says goes before the default, which may be taken.
+        config.write_text("".join(f"{name} = {port}\n" for name, port in (free | {setting: taken}).items()))
+        refused = run(tree, UNREMEMBER_CONFIG=str(config))
+        assert refused.returncode == 1
+        assert re.search(rf"Port {taken} cannot be used.*\n.*UNREMEMBER_{setting.upper()}\.", refused.stderr)
+        accepted = run(tree, UNREMEMBER_CONFIG=str(config), **{f"UNREMEMBER_{setting.upper()}": str(free_port())})
+        assert (accepted.returncode, accepted.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("written", [None, b"port = ", b"port = 'x'\nengine_port = true", b"\xff"])
+def test_a_configuration_that_cannot_be_read_is_left_to_the_program_that_says_why(
+    bootstrap: Any, tmp_path: Path, written: bytes | None
+) -> None:
+    config = tmp_path / "unremember.toml"
+    if written is not None:
+        config.write_bytes(written)
+    ports = {name: str(free_port()) for name in ("UNREMEMBER_PORT", "UNREMEMBER_ENGINE_PORT")}
+    bootstrap.check_ports({"UNREMEMBER_CONFIG": str(config), **ports})
+
+
 def test_an_empty_lock_is_refused(tree: Path) -> None:
     (tree / "deploy" / "cpu.lock").write_text("")
     done = run(tree, "--only-install")
