@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.soak_gateway import KEEP_ALIVE
 from tests.fakes.traffic import Model, Traffic
 from tests.fakes.upstream import FakeUpstream
 
@@ -71,6 +72,7 @@ class Gateway:
 
     async def quiet(self, base: dict[str, Any] | None = None) -> dict[str, Any]:
         """What it holds once it has no more than ``base``, or the least that it has for a while."""
+        await asyncio.sleep(2 * KEEP_ALIVE)
         least = await self.ask("read")
         end = time.monotonic() + QUIET
         while time.monotonic() < end and not (base and all(least[name] <= base[name] for name in WHERE)):

@@ -26,6 +26,8 @@ from tests.fakes.traffic import CaseDetector, forget
 if TYPE_CHECKING:
     from tests.fakes.gateway import Wired
 
+KEEP_ALIVE = 1
+"""Seconds. uvicorn's timers hold on to a connection that is gone for so long."""
 MOST = 10
 """Places in the code that are told of a trace."""
 
@@ -81,7 +83,8 @@ async def serve(upstream: str, seed: int) -> None:
     """Serve and answer questions until the input ends."""
     # Seldom enough that the connection of a health check is not always open when it is asked what is.
     settings = Settings(upstream_probe_interval=30)
-    async with wired(upstream, settings, detector=CaseDetector(random.Random(seed))) as running:
+    detector = CaseDetector(random.Random(seed))
+    async with wired(upstream, settings, detector=detector, keep_alive=KEEP_ALIVE) as running:
         await forget(running)
         held = Held(running)
         print(running.url, flush=True)

@@ -173,9 +173,14 @@ def profile(model: str = MODEL) -> CorruptionProfile:
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Any) -> AsyncIterator[str]:
-    """Serve an ASGI application on a free port of loopback; gives its URL."""
-    config = uvicorn.Config(app, port=0, log_level="error", lifespan="off", access_log=False, timeout_keep_alive=60)
+async def serving(app: Any, keep_alive: int = 60) -> AsyncIterator[str]:
+    """Serve an ASGI application on a free port of loopback; gives its URL.
+
+    ``keep_alive``: seconds for which uvicorn keeps a connection, and what it knows of one that is gone.
+    """
+    config = uvicorn.Config(
+        app, port=0, log_level="error", lifespan="off", access_log=False, timeout_keep_alive=keep_alive
+    )
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
@@ -207,12 +212,14 @@ async def wired(
     restriction: Restriction = restriction,
     engine_key: bytes = ENGINE_KEY,
     context: Context | None = None,
+    keep_alive: int = 60,
 ) -> AsyncIterator[Wired]:
     """A gateway in front of the upstreams, proven and ready.
 
     Args:
         restriction, engine_key: those of a real engine, where one is upstream; ``upstream_key`` is what it asks for.
         context: what the client's key says of text that it supplies.
+        keep_alive: as in `serving`.
     """
     urls = [upstream_url] if isinstance(upstream_url, str) else list(upstream_url)
     telemetry = Telemetry()
@@ -259,7 +266,10 @@ async def wired(
     app.router.redirect_slashes = False
     await pool.start()
     try:
-        async with serving(app) as url, aiohttp.ClientSession(headers={"authorization": f"Bearer {KEY}"}) as session:
+        async with (
+            serving(app, keep_alive) as url,
+            aiohttp.ClientSession(headers={"authorization": f"Bearer {KEY}"}) as session,
+        ):
             yield Wired(
                 url, gateway, pool, detector, decisions, telemetry, session, profiles, watchlist, meaning, paused, ready
             )
