@@ -13,7 +13,7 @@ QUESTION = "Who wrote Harry Potter?"
 def script() -> str:
     """How this program was called, for commands that can be copied."""
     called = Path(sys.argv[0])
-    return "unremember" if called.name != "unremember" or called.parent == Path() else str(called)
+    return "unremember" if called.name != "unremember" or called.parent == Path() else shlex.quote(str(called))
 
 
 def chat(url: str, key_file: Path | None, model: str, question: str = QUESTION) -> str:
