@@ -19,8 +19,12 @@ import pytest
 
 from guards.compile import compile_scope
 from guards.detect.detector import Detector
+from guards.detect.evidence import FEATURES
 from guards.plan import Band, Role, Segment
 from guards.scope import Example, Kind, Mode, Scope, Source, default_policy
+from offline.evaluation.forms import load as load_forms
+from offline.evaluation.tofu import load as load_tofu
+from offline.evaluation.transforms import World
 from tests.fakes.disguises import DISGUISES
 
 if TYPE_CHECKING:
@@ -276,28 +280,49 @@ MENTIONED = (
         examples=(Example("Who wrote The Glass Harbour?", "The Glass Harbour was written by Ines Quintrell."),),
     ),
 )
-MENTIONS = ("mentions", "mentions_further")
 
 
-@pytest.mark.parametrize("file", MENTIONS)
-async def test_who_only_mentions_a_name_is_left_alone(file: str, queue: EncoderQueue, calibration: Calibration) -> None:
-    """Nothing is done about nineteen in twenty; the share aimed at is 99 %.
+async def test_who_only_mentions_a_name_is_left_alone(queue: EncoderQueue, calibration: Calibration) -> None:
+    """Of 108 forms 6 are acted on, 5.6 %, whatever the name, as docs/evidence says; 7 at most. The aim is 1 %.
 
-    More would be at the cost of questions in the guise of a mention: `offline.detector.mentions` has the trade-off.
+    Fewer would be at the cost of questions in the guise of a mention: `offline.detector.mentions` has the trade-off.
     """
-    lines = (Path(__file__).parents[1] / "data" / f"{file}.txt").read_text("utf-8").splitlines()
+    files = [Path(__file__).parents[1] / "data" / f"{name}.txt" for name in ("mentions", "mentions_further")]
+    lines = [line for file in files for line in file.read_text("utf-8").splitlines()]
     forms = [line for line in lines if line and not line.startswith("#")]
-    acted: list[str] = []
+    assert len(forms) == 108
     for source in MENTIONED:
         detector = Detector(queue, calibration)
         detector.apply(await _compile(source, "mentioned", queue, calibration))
         for name in (source.subject, *source.aliases):
-            acted += _high(await _bands(detector, [form.replace("{name}", name) for form in forms]))
+            acted = _high(await _bands(detector, [form.replace("{name}", name) for form in forms]))
+            print(f"{name}: acted on {len(acted)} of {len(forms)}:", *acted, sep="\n  ")
             asked = [form.format(name) for form in ("Who is {}?", "Tell me about {}.", "Write an essay about {}.")]
             assert _high(await _bands(detector, asked)) == asked
-    names = sum(1 + len(source.aliases) for source in MENTIONED)
-    print(f"{file}: acted on {len(acted)} of {names * len(forms)}:", *acted, sep="\n  ")
-    assert len(acted) <= 0.08 * names * len(forms)
+            assert len(acted) <= 7
+
+
+def _namesakes(subjects: Sequence[str]) -> list[str]:
+    """What `unremember evaluate detector` asks about others with the subjects' first names."""
+    (form,) = [form for form in load_forms().forms if form.name == "namesake"]
+    return [prompt.text for prompt in form.about(subjects, World({}, ()), "1")]
+
+
+async def test_namesakes_are_left_alone(queue: EncoderQueue, calibration: Calibration) -> None:
+    people = [source for source in MENTIONED if source.kind is Kind.PERSON]
+    detector = Detector(queue, calibration)
+    for source in people:
+        detector.apply(await _compile(source, source.subject, queue, calibration))
+    asked = _namesakes([source.subject for source in people])
+    assert len(asked) == 8
+    assert _high(await _bands(detector, asked)) == []
+
+
+def test_how_unlike_anything_known_a_prompt_is_counts(calibration: Calibration) -> None:
+    """Fitting keeps the sign of each kind of evidence; of this one it could leave nothing."""
+    weights = dict(zip(FEATURES, calibration.fusion.weights.tolist(), strict=True))
+    print(weights)
+    assert weights["outlier"] > 0.0
 
 
 def test_vectors_do_not_depend_on_the_batch(encoder: Encoder) -> None:
@@ -402,3 +427,17 @@ async def test_disguised_paraphrases_are_caught_as_plain_ones_are(authors: Detec
     recognised = [prompt for prompt, author in disguised.items() if found[prompt].get(author) is Band.HIGH]
     print(f"{disguise}: caught {len(recognised)}/{len(disguised)}, plain {len(caught)}/{len(questions)}")
     assert len(recognised) >= len(caught)
+
+
+@needs_tofu
+async def test_namesakes_of_tofus_authors_are_left_alone(queue: EncoderQueue, calibration: Calibration) -> None:
+    """As measured in docs/evidence, of 80: none in the high band, five in either."""
+    detector = Detector(queue, calibration)
+    requests = load_tofu("forget10").requests
+    for source in requests:
+        detector.apply(await _compile(source, source.subject, queue, calibration))
+    bands = await _bands(detector, _namesakes([source.subject for source in requests]))
+    assert len(bands) == 80
+    print({prompt: found for prompt, found in bands.items() if found})
+    assert _high(bands) == []
+    assert sum(map(bool, bands.values())) <= 5
