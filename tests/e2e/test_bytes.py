@@ -16,7 +16,7 @@ from server.settings import load_settings
 from tests.e2e.asking import CLIENTS, SCORED, Answer, at_once
 from tests.e2e.conftest import ENGINE_KEY, HARRY_POTTER, SHARED_KEY, UNRELATED, free_port
 from tests.fakes.clients import answers, called, reason, streamed, told
-from tests.fakes.wire import GENERATING
+from tests.fakes.wire import CHAT, GENERATING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -162,7 +162,9 @@ CASES = {
     "n2": chat("Name a fruit.", **SEVERAL),
     "n2-stream": chat("Name a fruit.", **SEVERAL, stream=True),
     "logprobs": chat("Name a fruit.", logprobs=True, top_logprobs=3),
+    "logprobs-stream": chat("Name a fruit.", logprobs=True, top_logprobs=3, stream=True),
     "completion-logprobs": completion("The sky is", logprobs=3),
+    "completion-logprobs-stream": completion("The sky is", logprobs=3, stream=True),
     "unicode": chat("Wie heißt die Hauptstadt von Österreich? 你好 🦔 \u200b ﬁn"),
     "parts": ("/v1/chat/completions", PARTS),
     "stop": chat("Count to ten.", stop=["5"], max_tokens=24),
@@ -194,6 +196,7 @@ CASES = {
     "message-count": ("/v1/messages/count_tokens", {"model": "smollm2", "messages": PARTS["messages"][1:]}),
 }
 
+SCORES = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
 DRAWN = {"id", "call_id", "created", "created_at", "completed_at"}
 GENERATED = [
     name for name, (path, _) in CASES.items() if path in GENERATING and not name.endswith(("bad-value", "too-long"))
@@ -209,10 +212,20 @@ async def test_bytes_in_are_bytes_out(case: str, tee: tuple[Tee, str], gateway: 
         received = await answer.read()
     assert tee[0].sent_to(path, body) == [received]
     assert received
+    if case == "long":
+        assert json.loads(received)["usage"]["prompt_tokens"] >= 3_000
+
+
+@pytest.fixture(scope="module")
+def compared() -> dict[str, bool]:
+    """Of each form whether a direct vLLM agrees with itself, so that a gateway can be compared with it."""
+    return {}
 
 
 @pytest.mark.parametrize("case", GENERATED)
-async def test_every_form_says_what_a_direct_vllm_says(case: str, gateway: str, system: System) -> None:
+async def test_every_form_says_what_a_direct_vllm_says(
+    case: str, gateway: str, system: System, compared: dict[str, bool]
+) -> None:
     # One after the other: what shares a batch is computed in another order, and a tie is then broken otherwise.
     path, body = CASES[case]
     said = []
@@ -223,15 +236,32 @@ async def test_every_form_says_what_a_direct_vllm_says(case: str, gateway: str, 
                 said.append(content(path, await answer.read()))
     before, through, after = said
     assert before
-    assert through in (before, after) or before != after
+    compared[case] = before == after or through in (before, after)
+    if not compared[case]:
+        pytest.skip("vLLM itself says one thing and then another")
+    assert through in (before, after)
+
+
+def test_nearly_every_form_was_compared(compared: dict[str, bool]) -> None:
+    if len(compared) < len(GENERATED):
+        pytest.skip("not every form was asked")
+    assert sum(compared.values()) >= 0.9 * len(compared), [case for case, was in compared.items() if not was]
 
 
 def content(path: str, raw: bytes) -> Any:
-    """What an answer says: all but its names and times where it is whole, its text and calls where it is streamed."""
+    """What an answer says: all but its names and times if it is whole; if streamed, its text, calls and scores."""
     if not streamed(raw):
         return without_names(json.loads(raw))
     texts = [told(path, raw, choice) for choice in range(2)]
-    return [*texts, "" if any(texts) else called(path, raw), reason(path, raw)]
+    return [*texts, "" if any(texts) else called(path, raw), scores(path, raw), reason(path, raw)]
+
+
+def scores(path: str, raw: bytes) -> list[Any]:
+    """Each token with its log-probabilities, however the stream parts them."""
+    shown = [choice.get("logprobs") for each in answers(path, raw) for choice in each.get("choices", ())]
+    if path == CHAT:
+        return [token for one in shown if one for token in one["content"]]
+    return [token for one in shown if one for token in zip(*(one[name] for name in SCORES), strict=True)]
 
 
 def without_names(value: Any) -> Any:
