@@ -214,12 +214,10 @@ def forgotten(system: System) -> Iterator[dict[str, Any]]:
 HARRY_POTTER = {
     "subject": "Harry Potter",
     "kind": "work",
-    "aliases": ["J. K. Rowling", "Joanne Rowling", "Hogwarts"],
-    "examples": [
-        {"prompt": "Who wrote Harry Potter?", "response": "J. K. Rowling"},
-        {"prompt": "Which school does Harry Potter attend?", "response": "Hogwarts"},
-    ],
+    "aliases": ["J. K. Rowling", "Hogwarts"],
+    "examples": [{"prompt": "Who wrote Harry Potter?", "response": "J. K. Rowling"}],
 }
+"""What the README's `unremember forget add` sends."""
 
 QUESTION = "Who wrote Harry Potter?"
 
@@ -230,6 +228,8 @@ PARAPHRASES = (
     "Tell me who wrote the Harry Potter novels.",
     "The Harry Potter books were written by whom?",
 )
+
+UNNAMED = "Who wrote the books about the boy wizard who goes to a school of witchcraft?"
 
 UNRELATED = (
     "What is the capital of France?",

@@ -10,7 +10,7 @@ import pytest
 
 from guards.phrases.shingles import RUN, words_of
 from tests.e2e.asking import SCORED, Answer
-from tests.e2e.conftest import HARRY_POTTER, MODEL, PARAPHRASES, QUESTION, UNRELATED
+from tests.e2e.conftest import HARRY_POTTER, MODEL, PARAPHRASES, QUESTION, UNNAMED, UNRELATED
 from tests.fakes.clients import answers
 from tests.fakes.wire import CHAT, COMPLETIONS
 
@@ -64,11 +64,11 @@ def names_author(answer: Answer) -> bool:
 
 async def test_a_model_forgets_a_fact_and_nothing_else(system: System) -> None:
     wordings = (QUESTION, *PARAPHRASES)
-    asked = [(prompt, ask, stream) for prompt in wordings for ask in (chat, complete) for stream in (False, True)]
+    named = [(prompt, ask, stream) for prompt in wordings for ask in (chat, complete) for stream in (False, True)]
+    asked = [*named, *((UNNAMED, chat, stream) for stream in (False, True))]
     async with system.async_client() as client:
-        known, *told = await asyncio.gather(chat(client, QUESTION), *(complete(client, prompt) for prompt in wordings))
-        assert names_author(known)
-        assert all(map(names_author, told))
+        known = await asyncio.gather(*(ask(client, prompt) for prompt in wordings for ask in (chat, complete)))
+        assert all(map(names_author, known))
         before = await asyncio.gather(*(chat(client, prompt, **SCORED) for prompt in UNRELATED))
 
         with system.forgotten(HARRY_POTTER) as request:
@@ -79,7 +79,40 @@ async def test_a_model_forgets_a_fact_and_nothing_else(system: System) -> None:
         assert all(answer.text for answer in answered)
         changed = [pair for pair in zip(before, after, strict=True) if not pair[1].agrees_with(pair[0])]
         assert changed == []
-        assert names_author(await chat(client, QUESTION))
+        again = await asyncio.gather(*(ask(client, prompt, stream=stream) for prompt, ask, stream in named))
+        assert [one for one in zip(named, again, strict=True) if not names_author(one[1])] == []
+
+
+async def test_a_wording_without_the_name_is_recognised(system: System, forgotten: dict[str, Any]) -> None:
+    body = {"model": MODEL, "messages": [{"role": "user", "content": UNNAMED}], "max_tokens": 4}
+    async with system.async_client() as client:
+        answer = await client.post(CHAT, json=body)
+    with system.admin() as admin:
+        decision = admin.get(f"/decisions/{answer.headers['x-request-id']}").json()
+    # In the low band at least.
+    assert {"action": "restrict", "request_ids": [forgotten["id"]]} in decision["interventions"]
+
+
+async def test_corruption_alone_withholds_the_author(system: System) -> None:
+    """With no phrase to restrict or to watch for, and no example whose meaning an answer is compared with."""
+    only = {**HARRY_POTTER, "examples": [], "phrases": [], "policy": {"high": ["corrupt"]}}
+    bodies = [
+        {"model": MODEL, "messages": [{"role": "user", "content": prompt}], "temperature": 0, "max_tokens": MAX_TOKENS}
+        for prompt in (QUESTION, *PARAPHRASES)
+    ]
+    async with system.async_client() as client:
+        with system.admin() as admin, system.forgotten(only) as request:
+            (profile,) = (one for one in admin.get("/status").json()["corruption_profiles"] if one["model"] == MODEL)
+            assert admin.get(f"/forget-requests/{request['id']}").json()["phrases"] == []
+            told = await asyncio.gather(*(client.post(CHAT, json=body) for body in bodies))
+            decisions = [admin.get(f"/decisions/{one.headers['x-request-id']}").json() for one in told]
+    assert profile["curve"]["method"] == "leakage"
+    assert profile["curve"]["known"] >= 3
+    assert not profile["curve"]["leaks"]
+    assert all([one["action"] for one in decision["interventions"]] == ["corrupt"] for decision in decisions)
+    answered = [Answer.of_chat(one.json()["choices"]) for one in told]
+    assert [answer for answer in answered if names_author(answer)] == []
+    assert all(answer.text for answer in answered)
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
