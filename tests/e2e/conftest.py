@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
 START_TIMEOUT = 900.0
 MODEL = "smollm2"
@@ -126,6 +126,22 @@ def wait_until(what: str, check: Any, timeout: float, process: subprocess.Popen[
             pass
         time.sleep(0.5)
     pytest.fail(f"not within {timeout:.0f} s: {what}")
+
+
+@contextmanager
+def answering(argv: Sequence[str], environment: Mapping[str, str], url: str, log: Path) -> Iterator[None]:
+    """A vLLM of a test's own, from when it answers until the block ends."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            argv, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        wait_until("the engine answers", lambda: httpx.get(f"{url}/health").status_code == 200, START_TIMEOUT, process)
+        yield
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait(60)
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,6 @@ import asyncio
 import json
 import os
 import shlex
-import signal
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +19,7 @@ from server.assets import model_directory
 from server.settings import load_settings
 from server.supervisor.launch import engine_launch
 from tests.e2e.asking import SCORED, Answer
-from tests.e2e.conftest import ENGINE_KEY, SHARED_KEY, START_TIMEOUT, free_port, wait_until
+from tests.e2e.conftest import ENGINE_KEY, SHARED_KEY, answering, free_port
 from tests.fakes.hits import contains
 from tests.fakes.wire import CHAT
 
@@ -68,21 +66,8 @@ def engine_url(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iter
         engine_key=SHARED_KEY,
         environment=os.environ,
     )
-    with (data_dir / "engine.log").open("wb") as output:
-        process = subprocess.Popen(
-            launch.argv, env=launch.environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    try:
-        wait_until(
-            "the engine with an adapter answers",
-            lambda: httpx.get(f"{launch.url}/health").status_code == 200,
-            START_TIMEOUT,
-            process,
-        )
+    with answering(launch.argv, launch.environment, launch.url, data_dir / "engine.log"):
         yield launch.url
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(60)
 
 
 async def test_what_an_adapter_knows_is_restricted_and_its_free_neighbours_are_not(engine_url: str) -> None:

@@ -6,8 +6,6 @@ import asyncio
 import json
 import os
 import re
-import signal
-import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -27,10 +25,9 @@ from tests.e2e.conftest import (
     PARAPHRASES,
     QUESTION,
     SHARED_KEY,
-    START_TIMEOUT,
     UNRELATED,
+    answering,
     free_port,
-    wait_until,
 )
 from tests.fakes.wire import CHAT
 
@@ -54,22 +51,8 @@ def stock_engine(data_dir: Path) -> Iterator[str]:
     argv = [*launch.argv[:ours], *launch.argv[ours + 2 :]]
     environment = {name: value for name, value in launch.environment.items() if name != KEY_VARIABLE}
     environment |= {"VLLM_PLUGINS": "", "VLLM_CPU_KVCACHE_SPACE": "1"}
-    with (data_dir / "engine.log").open("wb") as output:
-        process = subprocess.Popen(
-            argv, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    try:
-        wait_until(
-            "the stock engine answers",
-            lambda: httpx.get(f"{launch.url}/health").status_code == 200,
-            START_TIMEOUT,
-            process,
-        )
+    with answering(argv, environment, launch.url, data_dir / "engine.log"):
         yield launch.url
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-        process.wait(60)
 
 
 @pytest.fixture(scope="module")
