@@ -70,6 +70,13 @@ class AnswerStream(ABC):
     @abstractmethod
     def _read(self, raw: bytes) -> Event: ...
 
+    def reports_failure(self, raw: bytes) -> bool:
+        """Whether an event tells of a failure. One in an unknown form does not: `read` is there to refuse it."""
+        try:
+            return self.read(raw).failed
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return False
+
     def left(self, raw: bytes) -> None:  # noqa: B027 - not every form needs to know
         """An event, of the upstream's or adopted, has left. Comes in their order."""
 

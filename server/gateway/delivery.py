@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from guards.phrases.phrase import Phrase
     from guards.plan import Segment
     from guards.watch.meaning import Meaning
-    from server.api.answer import Answer, AnswerStream
+    from server.api.answer import Answer
     from server.api.body import Body
     from server.api.endpoint import Endpoint
     from server.api.usage import Usage
@@ -133,7 +133,7 @@ class Delivery:
         changed = self._usage is not None
         stopped = False
         async for events in _events(response, splitter):
-            if changed and _failed(endpoint.stream(self._sent), events[0]):
+            if changed and endpoint.stream(self._sent).reports_failure(events[0]):
                 own = await self._own_failure(call.upstream)
                 if own is not None:
                     await self._exchange.finish(own)
@@ -392,11 +392,3 @@ async def _events(response: aiohttp.ClientResponse, splitter: EventSplitter) -> 
     while chunk := await response.content.readany():
         if events := splitter.feed(chunk):
             yield events
-
-
-def _failed(stream: AnswerStream, raw: bytes) -> bool:
-    """Whether an event tells of a failure. Of one in an unknown form the line decides, as in everybody's answers."""
-    try:
-        return stream.read(raw).failed
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return False

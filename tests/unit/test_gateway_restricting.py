@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,11 +21,12 @@ from tests.fakes.script import Script
 from tests.fakes.wire import GENERATING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from guards.phrases.matching import Hit
     from guards.phrases.phrase import Phrase
     from server.settings import Settings
+    from tests.fakes.gateway import Wired
     from tests.fakes.upstream import FakeUpstream
 
 MANY = scope(*[(f"the vault opens with number{number}", PhraseClass.FACT) for number in range(200)])
@@ -34,7 +36,8 @@ ASKED = f"who is {NEEDLE}?"
 class Restriction:
     """Makes arguments that a test can read, and takes its time."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = 0.01) -> None:
+        self._seconds = seconds
         self.threads: list[threading.Thread] = []
         self.begun = threading.Event()
         self.most = 0
@@ -45,18 +48,25 @@ class Restriction:
         self.begun.set()
         self._at_once += 1
         self.most = max(self.most, self._at_once)
-        time.sleep(0.01)
+        time.sleep(self._seconds)
         self._at_once -= 1
         return restriction(phrases, associated)
+
+
+@asynccontextmanager
+async def restricting(upstream: FakeUpstream, settings: Settings, making: Restriction) -> AsyncIterator[Wired]:
+    """A gateway that restricts what is flagged by many phrases."""
+    async with wired(upstream.url, settings, restriction=making) as gate:
+        await gate.watchlist.apply(MANY)
+        gate.detector.action = Action.RESTRICT
+        yield gate
 
 
 async def test_arguments_of_many_phrases_are_made_in_a_thread_one_after_another(
     upstream: FakeUpstream, settings: Settings
 ) -> None:
     making = Restriction()
-    async with wired(upstream.url, settings, restriction=making) as gate:
-        await gate.watchlist.apply(MANY)
-        gate.detector.action = Action.RESTRICT
+    async with restricting(upstream, settings, making) as gate:
         answers = await asyncio.gather(*(gate.chat(ASKED, max_tokens=3) for _ in range(3)))
     assert [answer.status for answer in answers] == [200, 200, 200]
     assert len(making.threads) == 3
@@ -109,10 +119,8 @@ async def test_near_more_phrases_than_an_engine_takes_the_watch_stands_alone(
 async def test_arguments_are_made_on_for_the_next_request_when_a_client_leaves(
     upstream: FakeUpstream, settings: Settings
 ) -> None:
-    making = Restriction()
-    async with wired(upstream.url, settings, restriction=making) as gate:
-        await gate.watchlist.apply(MANY)
-        gate.detector.action = Action.RESTRICT
+    making = Restriction(seconds=0.5)
+    async with restricting(upstream, settings, making) as gate:
         leaving = [asyncio.create_task(gate.chat(ASKED, max_tokens=3)) for _ in range(3)]
         assert await asyncio.to_thread(making.begun.wait, 10)
         for each in leaving:
