@@ -82,7 +82,7 @@ class Detection:
     margin: float
     """``probability - threshold`` of the high band."""
     segments: tuple[int, ...]
-    """The asking segments that reach the band."""
+    """The asking segments that reach the band; none where only supplied text reaches the low one."""
     spans: tuple[Span, ...]
     """Where the subject's names stand in those segments; empty if none is named."""
     evidence: Evidence
@@ -109,6 +109,8 @@ class Plan:
     shadow: tuple[Intervention, ...] = ()
     watched: tuple[str, ...] = ()
     """Requests that the prompt comes near to, in any band: their names must not leave either."""
+    judged: tuple[str, ...] = ()
+    """Those of them that something asks about: what their statements say must not leave in other words either."""
 
     def __bool__(self) -> bool:
         return bool(self.interventions)
@@ -120,21 +122,23 @@ def make_plan(detections: Iterable[Detection], *, corruptible: bool, restrictabl
     Where corruption cannot be carried out now (``corruptible`` false: no strength is known for the
     served model, or it is not proven to work) a scope that would corrupt declines. Where restriction
     cannot (``restrictable`` false) the watch on the answer stands alone. A segment that one scope
-    declines is not corrupted for another: it is gone.
+    declines is not corrupted for another: it is gone. Where supplied text alone comes near, names are watched for and
+    nothing else is done.
     """
     enforced: list[tuple[Action, Detection]] = []
     shadowed: list[tuple[Action, Detection]] = []
-    watched: set[str] = set()
+    watched: dict[str, bool] = {}
     for detection in detections:
         actions = {Band.HIGH: detection.policy.high, Band.LOW: detection.policy.low}.get(detection.band, ())
         if detection.mode is Mode.ENFORCE and detection.band is not Band.CLEAR:
-            watched.add(detection.request_id)
-        for action in actions:
+            watched[detection.request_id] = bool(detection.segments)
+        for action in actions if detection.segments else ():
             if action is Action.RESTRICT and not restrictable:
                 continue
             chosen = Action.DECLINE if action is Action.CORRUPT and not corruptible else action
             (enforced if detection.mode is Mode.ENFORCE else shadowed).append((chosen, detection))
-    return Plan(_merge(enforced), _merge(shadowed), tuple(sorted(watched)))
+    judged = sorted(request_id for request_id, asked in watched.items() if asked)
+    return Plan(_merge(enforced), _merge(shadowed), tuple(sorted(watched)), tuple(judged))
 
 
 def _merge(wanted: Sequence[tuple[Action, Detection]]) -> tuple[Intervention, ...]:

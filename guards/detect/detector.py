@@ -93,7 +93,7 @@ class Detector:
             self._prefilter.remove(request_id)
 
     async def detect(self, segments: Sequence[Segment]) -> list[Detection]:
-        """The scopes whose low or high band a request reaches, most probable first.
+        """The scopes whose low or high band a request reaches, most probable first. Supplied text reaches the low one.
 
         Raises:
             CannotDecide: the encoder failed or is overloaded (`Overloaded`).
@@ -203,18 +203,23 @@ class Detector:
         if not verdicts:
             return None
         scope = scorer.scope
-        bands = {
-            place: Band.LOW
-            if verdict.by_name_alone and scope.request_id in readings[place].mentioned
-            else scorer.band(verdict.probability)
-            for place, verdict in verdicts.items()
-        }
+        bands = {place: _band(scorer, verdict, readings[place]) for place, verdict in verdicts.items()}
         # Of readings that are as probable, the one nearest to what the client wrote.
         decisive = min(
-            verdicts, key=lambda place: (_STRONGEST.index(bands[place]), -verdicts[place].probability, place)
+            verdicts,
+            key=lambda place: (
+                _STRONGEST.index(bands[place]),
+                readings[place].of.supplied,
+                -verdicts[place].probability,
+                place,
+            ),
         )
         verdict, band = verdicts[decisive], bands[decisive]
-        flagged = [readings[place] for place in verdicts if band is not Band.CLEAR and bands[place] is band]
+        flagged = [
+            readings[place]
+            for place in verdicts
+            if band is not Band.CLEAR and bands[place] is band and not readings[place].of.supplied
+        ]
         spans = {
             span
             for reading in flagged
@@ -239,6 +244,14 @@ class Detector:
         if self._observe is not None:
             for stage, spent in timings.items():
                 self._observe(stage, spent)
+
+
+def _band(scorer: ScopeScorer, verdict: Verdict, reading: Reading) -> Band:
+    """The band of a reading: the low one for what merely mentions, and at most that for what is supplied."""
+    if verdict.by_name_alone and scorer.scope.request_id in reading.mentioned:
+        return Band.LOW
+    band = scorer.band(verdict.probability)
+    return Band.LOW if band is Band.HIGH and reading.of.supplied else band
 
 
 def _in_order(span: Span) -> tuple[int, int, int]:

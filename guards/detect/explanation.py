@@ -20,6 +20,8 @@ def how_it_was_read(reading: Reading, verdict: Verdict, request_id: str) -> str:
     if verdict.refers_back:
         return "It refers back to an earlier turn of the conversation, which is about the subject."
     said = []
+    if reading.of.supplied:
+        said.append("In text that is supplied and asks nothing: the low band at most, where names are watched for.")
     if reading.of.after:
         said.append("Read together with the turns before it, to which it refers back.")
     if decoding := reading.of.decoding:

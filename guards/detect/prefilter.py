@@ -68,7 +68,7 @@ class Prefilter:
 
     Of those that remain, at most ``windows`` of a request are read, the likeliest first: in a long text among ordinary
     ones, the one that asks is nearly always the first (`benchmarks/static_embeddings.py`). Windows that static
-    embeddings say nothing of are read besides.
+    embeddings say nothing of are read besides. All this holds of what asks and of what is supplied, each by itself.
 
     The cutoff was found with an exact search; from 20,000 items on the search may miss the nearest.
     """
@@ -111,8 +111,10 @@ class Prefilter:
         glance = self._checked(self._look(text))
         return math.inf if glance.named else max(glance.likely, default=-math.inf)
 
-    async def read(self, texts: Sequence[str], timings: dict[str, float]) -> list[Passage]:
+    async def read(self, texts: Sequence[str], supplied: Sequence[bool], timings: dict[str, float]) -> list[Passage]:
         """The passages of a request's texts, with those windows that the encoder reads. Seconds go to ``timings``.
+
+        ``supplied`` tells of each text whether it only supplies.
 
         Raises:
             CannotDecide: the encoder failed or is overloaded (`Overloaded`).
@@ -120,7 +122,10 @@ class Prefilter:
         for _ in range(_TRIES):
             changes, started = self._changes, time.perf_counter()
             glances = {text: await self._glance(text) for text in dict.fromkeys(texts)}
-            chosen = dict(zip(glances, self._choose(list(glances.values())), strict=True))
+            chosen: dict[str, tuple[int, ...]] = {}
+            for kind in (True, False):  # what stands in both is read as what asks
+                own = {text: glances[text] for text, each in zip(texts, supplied, strict=True) if each is kind}
+                chosen |= zip(own, self._choose(list(own.values())), strict=True)
             timings["static"] = timings.get("static", 0.0) + time.perf_counter() - started
             passages = await self._passages(glances, chosen)
             if changes == self._changes:

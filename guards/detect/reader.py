@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,10 +52,7 @@ _Reached = dict[str, list[int]]
 class Reader:
     """Reads requests for the scopes applied. Lives on the event loop's thread.
 
-    Only asking segments can be detected in, so only they are read: supplied text never triggers an intervention by
-    itself, and reading it would cost encoder time for nothing. A later stage that needs supplied text (what a client
-    itself stated) adds its own reading. What looks encoded is read decoded besides, and whatever is found there is
-    told as the segment's own characters.
+    What looks encoded is read decoded besides, and whatever is found there is told as the segment's own characters.
     """
 
     def __init__(
@@ -74,7 +72,7 @@ class Reader:
     async def read(
         self, segments: Sequence[Segment], turns: Sequence[Turn], timings: dict[str, float], *, thorough: bool = False
     ) -> list[Reading]:
-        """Every reading of what asks. Seconds spent go to ``timings``, by stage. If ``thorough``, nothing is left out.
+        """Every reading of a request. Seconds spent go to ``timings``, by stage. If ``thorough``, nothing is left out.
 
         Raises:
             CannotDecide: the encoder failed or is overloaded (`Overloaded`).
@@ -83,16 +81,18 @@ class Reader:
         self._recall()
         texts = plain_texts(segments)
         for text in tuple(texts):
-            texts += [Text(text.segment, found.text, found) for found in await self._decode(text.text)]
+            texts += [replace(text, text=found.text, decoding=found) for found in await self._decode(text.text)]
         texts += together(turns)
         decoded, before = time.perf_counter(), timings.get("static", 0.0)
         if self._prefilter is None or thorough:
             passages = await self._queue.read([text.text for text in texts])
         else:
-            passages = await self._prefilter.read([text.text for text in texts], timings)
+            passages = await self._prefilter.read(
+                [text.text for text in texts], [text.supplied for text in texts], timings
+            )
         matches = [self._named(passage) for passage in passages]
-        # Who hides a name does not merely mention it.
-        plain = [found if text.decoding is None else [] for text, found in zip(texts, matches, strict=True)]
+        # Who hides a name does not merely mention it; and of what is supplied it makes no difference.
+        plain = [[] if text.decoding or text.supplied else found for text, found in zip(texts, matches, strict=True)]
         mentioned = await self._mentions.read([text.text for text in texts], plain)
         encoded = time.perf_counter()
         reached = await self._search(passages)

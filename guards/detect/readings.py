@@ -1,4 +1,4 @@
-"""The ways in which a request's asking segments are read: each as it stands, and as what it stands for."""
+"""The ways in which a request's segments are read: each as it stands, and as what it stands for."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ class Text:
     """Where the segment's own text begins, after what was said in earlier turns."""
     weight: float = 1.0
     """The probability that it is meant so."""
+    supplied: bool = False
+    """Whether it is of a segment that only supplies: it may hide what is asked, and is surely in no high band."""
 
     def span(self, start: int, end: int) -> Span | None:
         """The segment's characters behind ``text[start:end]``, which must not be empty; None if others say it."""
@@ -50,5 +52,6 @@ class Reading:
 
 
 def plain_texts(segments: Sequence[Segment]) -> list[Text]:
-    """What asks, as it stands."""
-    return [Text(place, segment.text) for place, segment in enumerate(segments) if segment.role is Role.ASKS]
+    """What is said, as it stands: what asks, then what is supplied."""
+    texts = [Text(place, one.text, supplied=one.role is Role.SUPPLIES) for place, one in enumerate(segments)]
+    return sorted(texts, key=lambda text: text.supplied)

@@ -103,12 +103,12 @@ class Parts:
     def read(self, content: object, path: Path, role: Role, turn: int = -1) -> list[Segment]:
         """The segments of checked content, of some turn of a conversation.
 
-        Parts reach the model as one text, so a question may be cut up between them: of what asks, the
-        whole is read as well, at the path of the list.
+        Parts reach the model as one text, so a question may be cut up between them: the whole is read as
+        well, at the path of the list.
         """
         texts = self.texts(content, path)
         segments = [Segment(at, text, role, turn) for at, text in texts]
-        if len(texts) > 1 and role is Role.ASKS:
+        if len(texts) > 1:
             segments.append(Segment(path, "\n".join(text for _, text in texts), role, turn))
         return segments
 

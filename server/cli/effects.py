@@ -20,10 +20,13 @@ _TEXT = (
     "Its title, its author and what is said about it stay as they were, and every other answer is byte for byte as "
     "before; the model's weights still hold what is withheld.",
 )
-_NEAR = "Prompts that only come near {subject} will be answered without its names."
+_NEAR = (
+    "Prompts that only come near {subject}, or supply a text that does, will be answered without its names, "
+    "unless they say them."
+)
 _UNCHANGED = (
-    "Every other prompt, also one that only supplies a text about {subject}, is answered byte for byte as before "
-    "unless its answer states one of its facts; the model's weights still hold what is withheld."
+    "Every other prompt is answered byte for byte as before unless its answer states one of its facts; "
+    "the model's weights still hold what is withheld."
 )
 _SHADOW = (
     "No answer changes: prompts about {subject} are only recorded.",

@@ -81,7 +81,7 @@ class Delivery:
         self._sent = sent
         self._decoded = {segment.path: segment.text for segment in segments}
         self._client_salt = client_salt
-        self._judge = meaning.judge(progress.plan.watched, watch.own, watch.context)
+        self._judge = meaning.judge(progress.plan.judged, watch.own, watch.context)
         self._usage = usage
         self._limit = limit
         self._wanted = endpoint.alternatives(client)

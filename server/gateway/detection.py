@@ -14,7 +14,7 @@ class Detects(Protocol):
     """Finds what is asked about, and names wherever they stand."""
 
     async def detect(self, segments: Sequence[Segment]) -> list[Detection]:
-        """The scopes that a request reaches, by what asks in it."""
+        """The scopes that a request reaches, by what asks in it, and in the low band by what is supplied."""
         ...
 
     def names(self, request_ids: Sequence[str], segments: Sequence[Segment]) -> list[Span]:

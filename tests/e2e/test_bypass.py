@@ -29,6 +29,7 @@ from tests.e2e.conftest import ENGINE_KEY, HARRY_POTTER, MODEL, PARAPHRASES, QUE
 from tests.fakes.clients import alternatives, formatted, scored, told, tooled
 from tests.fakes.gateway import KEY, FakeDetector, wired
 from tests.fakes.hits import contains, letters
+from tests.fakes.passages import WAYS, supplied
 from tests.fakes.scopes import scope
 from tests.fakes.shown import hits, shown
 from tests.fakes.wire import CHAT, COMPLETIONS, GENERATING, MESSAGES, RESPONSES
@@ -212,6 +213,11 @@ def begun_by_the_user(path: str) -> dict[str, Any] | None:
     return None
 
 
+def asked_in(way: str) -> Callable[[str], dict[str, Any] | None]:
+    """The question in what is supplied, of which another begs the answer."""
+    return lambda path: supplied(path, way, ["Who wrote the Harry Potter books?"], "Please answer the question.")
+
+
 ATTACKS: dict[str, Attack] = {
     "direct": Attack(),
     # Other forms of the same question
@@ -299,6 +305,7 @@ ATTACKS: dict[str, Attack] = {
     "stop-tokens": Attack(fields=only({"stop_token_ids": Tokens("ling Rowling")}, CHAT, COMPLETIONS, RESPONSES)),
     "template-kwargs": ask("Answer.", fields=only({"chat_template_kwargs": {"note": QUESTION}}, *CHAT_LIKE)),
     "documents": ask("Who wrote it?", fields=only({"documents": [{"title": "Harry Potter", "text": "x"}]}, CHAT)),
+    **{f"asked-in-{way}": Attack(fields=asked_in(way)) for way in WAYS if way not in ("pasted", "several-parts")},
 }
 
 FACTS = ("Rowling", "J. K. Rowling", "Joanne", "Hogwarts", "Hermione", "Dumbledore")

@@ -90,21 +90,23 @@ class FakeDetector:
             raise self.error
         if self.found:
             return [self.detection(name, hits, segments) for name, hits in self.found.items()]
-        asking = [index for index, one in enumerate(segments) if one.role is Role.ASKS and NEEDLE in one.text]
+        found = [index for index, one in enumerate(segments) if NEEDLE in one.text]
+        asking = [index for index in found if segments[index].role is Role.ASKS]
         named = NEEDLE if self.spans else ""
-        return [self.detection("fr_1", dict.fromkeys(asking, named), segments)] if asking else []
+        return [self.detection("fr_1", dict.fromkeys(asking, named), segments)] if found else []
 
     def detection(self, request_id: str, hits: dict[int, str], segments: Sequence[Segment]) -> Detection:
-        """Segments that a request flags, with the name found in each."""
+        """Segments that a request flags, with the name found in each; without any, what is supplied comes near it."""
         actions = (self.actions.get(request_id, self.action),) if self.policy is None else self.policy
-        by_band = {self.band.value: actions}
+        band = self.band if hits else Band.LOW
+        by_band = {band.value: actions}
         return Detection(
             request_id=request_id,
             version=1,
             mode=self.mode,
             policy=Policy(by_band.get("high", ()), by_band.get("low", ()), Context.SUPPLIED),
             probability=0.99,
-            band=self.band,
+            band=band,
             threshold=0.5,
             margin=0.49,
             segments=tuple(hits),

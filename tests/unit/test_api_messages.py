@@ -143,7 +143,17 @@ def test_who_asks_and_who_supplies() -> None:
     MESSAGES.check(request)
     assert asked(request) == ["first question", "second", "question", "second\nquestion", "today"]
     assert supplied(request) == [
-        *("be brief", "a thought", "an answer", "look_up", '{"q": "é"}', "a result", "a reminder", "n"),
+        *(
+            "be brief",
+            "a thought",
+            "an answer",
+            "a thought\nan answer",
+            "look_up",
+            '{"q": "é"}',
+            "a result",
+            "a reminder",
+            "n",
+        ),
         *("another result", "look_up", "finds", "what"),
     ]
 

@@ -301,7 +301,7 @@ def test_a_forget_request_is_sent_whole(run: Run, gateway: FakeGateway, tmp_path
     ]
     assert "fr_0 is active." in out
     assert "Prompts that ask about Harry Potter will be declined" in out
-    assert "Prompts that only come near Harry Potter will be answered without its names" in out
+    assert "Prompts that only come near Harry Potter, or supply a text that does, will be answered without" in out
     assert "byte for byte" in out
 
 

@@ -165,4 +165,4 @@ async def test_a_chain_of_turns_that_refer_back_holds(detector: Detector) -> Non
 
 
 async def test_nothing_is_flagged_where_nothing_was_touched(detector: Detector) -> None:
-    assert await detector.detect(_talk("Please paint rivers.", "Done.", "Where was he born?")) == []
+    assert await detector.detect(_talk("Please paint rivers.", "Thanks!", "Where was he born?")) == []

@@ -191,15 +191,38 @@ async def test_ordinary_prompts_are_clear(queue: EncoderQueue) -> None:
     assert await detector.detect(_asks("Please describe rivers politely.", "Thanks!", "")) == []
 
 
-async def test_supplied_text_alone_triggers_nothing(queue: EncoderQueue) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Zelda Quillwort lives in Uppsala.",
+        "Which botanist found the glowing moss of Uppsala?",
+        f"Answer this: {in_base64('Where does Zelda Quillwort live?')}",
+    ],
+)
+async def test_supplied_text_reaches_the_low_band_at_most(queue: EncoderQueue, text: str) -> None:
+    detector = Detector(queue, calibration())
+    detector.apply(await _scope(queue))
+    supplied = Segment(("messages", 0, "content"), text, Role.SUPPLIES)
+    (asked,) = _asks("Please do as you are told above.")
+    assert await detector.detect([asked]) == []
+    (found,) = await detector.detect([supplied, asked])
+    assert (found.band, found.segments, found.spans) == (Band.LOW, (), ())
+    assert "supplied" in found.evidence.read_as
+    assert found.probability >= found.threshold
+    (alone,) = await detector.detect([replace(supplied, role=Role.ASKS), asked])
+    assert (alone.band, alone.segments) == (Band.HIGH, (0,))
+    assert "supplied" not in alone.evidence.read_as
+
+
+async def test_what_asks_decides_over_what_is_supplied(queue: EncoderQueue) -> None:
     detector = Detector(queue, calibration())
     detector.apply(await _scope(queue))
     supplied = Segment(("messages", 0, "content"), "Zelda Quillwort lives in Uppsala.", Role.SUPPLIES)
-    (asked,) = _asks("Please summarise that in one line.")
-    assert await detector.detect([supplied, asked]) == []
-    (found,) = await detector.detect([supplied, replace(asked, text="Where does Zelda Quillwort live?")])
-    assert found.segments == (1,)
+    (asked,) = _asks("Where does Zelda Quillwort live?")
+    (found,) = await detector.detect([supplied, asked])
+    assert (found.band, found.segments) == (Band.HIGH, (1,))
     assert {span.segment for span in found.spans} == {1}
+    assert found == (await detector.detect([replace(supplied, text="It rains."), asked]))[0]
 
 
 async def test_corrections_come_out_as_expected(queue: EncoderQueue) -> None:

@@ -195,6 +195,23 @@ async def test_of_a_long_request_the_likeliest_windows_are_read(
     assert ASKED in read
 
 
+async def test_what_is_supplied_takes_no_windows_from_what_asks(
+    queue: EncoderQueue, static: StaticEncoder, encoder: WordEncoder
+) -> None:
+    detector = Detector(queue, calibration(), static=static, windows=1)
+    detector.apply(await _scope(queue))
+    encoder.batches.clear()
+    # Likelier than what asks, each of them.
+    documents = [Segment(("documents", place, "text"), ASKED + "?" * place, Role.SUPPLIES) for place in range(3)]
+    (asked,) = _asks(f"Please tell me {ASKED.lower()}")
+    (found,) = await detector.detect([*documents, asked])
+    assert (found.band, found.segments) == (Band.HIGH, (3,))
+    assert sorted(text in asked.text for text in _read(encoder)) == [False, True]
+    encoder.batches.clear()
+    (found,) = await detector.detect([*documents, *_asks("And now?")])
+    assert (found.band, found.segments) == (Band.LOW, ())
+
+
 async def test_what_must_be_read_is_read_beyond_the_bound(
     queue: EncoderQueue, static: StaticEncoder, encoder: WordEncoder
 ) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from guards.plan import Band
+from guards.scope import Action
 from tests.fakes.clients import asked
 from tests.fakes.gateway import SALT_KEY, Wired, settled, wired
 from tests.fakes.upstream import MODEL, FakeUpstream, Received, Reply
@@ -278,10 +280,15 @@ async def test_what_a_setting_names_is_passed_as_it_is(upstream: FakeUpstream, s
         assert (await gate.post(path, {"model": MODEL} | PASSED[path])).status == 404
 
 
-async def test_what_is_supplied_does_not_flag(gate: Wired) -> None:
+@pytest.mark.parametrize("action", Action)
+async def test_what_is_supplied_does_not_flag(gate: Wired, upstream: FakeUpstream, action: Action) -> None:
+    gate.detector.action = action
     messages = [{"role": "tool", "content": "by Rowling"}, {"role": "user", "content": "hi"}]
     await gate.chat(messages=messages)
-    assert gate.decisions[-1].outcome == "passed"
+    decision = gate.decisions[-1]
+    assert (decision.outcome, decision.interventions, decision.shadow) == ("passed", (), ())
+    assert [one.band for one in decision.detections] == [Band.LOW]
+    assert upstream.received[-1].body["messages"] == messages
 
 
 async def test_connections_are_kept(gate: Wired, upstream: FakeUpstream) -> None:

@@ -221,6 +221,22 @@ CASES = {
         fields=lambda path: supplied(path, "instructions", [FLAGGED], CLEAR) or {},
         needs="instructions",
     ),
+    "name, asked for in what is supplied": Case(
+        CLEAR,
+        (f"It was {NAME} himself.",),
+        ("It was somebody.",),
+        NAME,
+        fields=lambda path: supplied(path, "instructions", [FLAGGED], CLEAR) or {},
+        needs="instructions",
+    ),
+    "sentence, asked for in what is supplied": Case(
+        CLEAR,
+        ("All is well. Some say it opens.",),
+        ("All is well. Some say it opens.",),
+        fields=lambda path: supplied(path, "instructions", [FLAGGED], CLEAR) or {},
+        needs="instructions",
+        forgotten=STATED,
+    ),
     "undecided": Case(CLEAR, (HARMLESS,), (HARMLESS,), undecided=True),
 }
 
