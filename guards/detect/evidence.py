@@ -186,27 +186,30 @@ class ScopeEvidence:
         """What a window's words say, from "part_of_name" to "contradiction", in the order of `FEATURES`."""
         part = max((_share(name, text) for name in self._names if not text.words.isdisjoint(name)), default=0.0)
         known = min(_KNOWN, sum(self._own.known[word] for word in self.known_names(text)))
-        return part, known, self._foreign(text), *self._agreement(text.values)
+        foreign = max(self.foreign_names(text).values(), default=0.0)
+        return part, known, foreign, *self.agreement(text.values)
 
-    def _foreign(self, text: WindowText) -> float:
-        """How rare the rarest name in a window is that the scope's examples do not have, mistyped neither."""
+    def foreign_names(self, text: WindowText) -> dict[str, float]:
+        """The names in a window that the scope's examples do not have, mistyped neither, each with its `rarity`."""
         own = self._own
-        return max(
-            (
-                weight
-                for word, weight in text.entities.items()
-                if word not in own.vocabulary
-                and own.scripts.issuperset(text.other_scripts.get(word) or map(script, word))
-                and not (zipf(word) < RARE and any(is_slip(word, known) for known in own.known))
-            ),
-            default=0.0,
-        )
+        return {
+            word: weight
+            for word, weight in text.entities.items()
+            if word not in own.vocabulary
+            and own.scripts.issuperset(text.other_scripts.get(word) or map(script, word))
+            and not (zipf(word) < RARE and any(is_slip(word, known) for known in own.known))
+        }
 
     def known_names(self, text: WindowText) -> list[str]:
         """The words of a window that the scope's examples have as names."""
         return [word for word in text.words if word in self._own.known]
 
-    def _agreement(self, values: Values) -> tuple[float, float]:
+    @property
+    def values(self) -> Values:
+        """The dates and years that the scope's examples give."""
+        return Values(tuple(frozenset({day}) for day in sorted(self._own.dates)), self._own.years)
+
+    def agreement(self, values: Values) -> tuple[float, float]:
         """Whether a text's dates are the scope's, and whether they are others: 1, or half for years alone."""
         if values.dates:
             agrees = any(not readings.isdisjoint(self._own.dates) for readings in values.dates)

@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING, Final
 from guards.plan import Band
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from guards.detect.evidence import ScopeEvidence, WindowText
     from guards.detect.readings import Reading
     from guards.detect.scoring import ScopeScorer, Verdict
+    from guards.detect.values import Values
 
 # `rarity` of a name from which on it is worth telling.
 _FOREIGN_TOLD = 0.2
+# Names and dates that are told of a kind.
+_TOLD = 5
 PASSED_OVER: Final = "Let through by the static stage: too far from every example for the encoder to be asked."
 
 
@@ -63,14 +69,8 @@ def what_would_change(scorer: ScopeScorer, verdict: Verdict, band: Band) -> str:
         reasons.append(f'It names "{verdict.alias}", which is too common in ordinary prompts to decide alone.')
     elif band is not Band.HIGH:
         reasons.append("It holds none of the scope's names; one of them would count strongly.")
-    if verdict.known:
-        reasons.append(f"Names from the examples stand in it: {', '.join(verdict.known)}.")
-    if verdict.agreement:
-        reasons.append("A date in it is one that the examples give, which counts strongly.")
-    if verdict.contradiction:
-        reasons.append("Its dates are others than those that the examples give, which counts against it.")
-    if verdict.foreign >= _FOREIGN_TOLD:
-        reasons.append("It holds names that the examples do not have, which count against it.")
+    if verdict.text is not None:
+        reasons += _what_its_words_say(scorer.evidence, verdict.text)
     if band is Band.HIGH:
         reasons.append(
             "A retain example close to the prompt, or a correction (expected: untouched), would keep it out."
@@ -80,3 +80,30 @@ def what_would_change(scorer: ScopeScorer, verdict: Verdict, band: Band) -> str:
             "A forget example close to the prompt, or a correction (expected: forgotten), would bring it in."
         )
     return " ".join(reasons)
+
+
+def _what_its_words_say(evidence: ScopeEvidence, text: WindowText) -> Iterable[str]:
+    """The names and dates of a window, as far as they speak for or against a scope."""
+    if known := evidence.known_names(text):
+        yield f"Names from the examples stand in it: {_listed(sorted(known))}."
+    agrees, disagrees = evidence.agreement(text.values)
+    said = _days(text.values)
+    if agrees:
+        yield f"A date in it ({said}) is one that the examples give, which counts strongly."
+    elif disagrees:
+        theirs = _days(evidence.values)
+        yield f"Its dates ({said}) are others than those that the examples give ({theirs}), which counts against it."
+    foreign = [word for word, weight in evidence.foreign_names(text).items() if weight >= _FOREIGN_TOLD]
+    if foreign:
+        yield f"It holds names that the examples do not have ({_listed(foreign)}), which count against it."
+
+
+def _days(values: Values) -> str:
+    """Dates, each with what else it may mean, or else years."""
+    dates = [" or ".join(day.isoformat() for day in sorted(readings)) for readings in values.dates]
+    return _listed(dates or map(str, sorted(values.years)))
+
+
+def _listed(told: Iterable[str]) -> str:
+    every = list(told)
+    return ", ".join(every[:_TOLD]) + ", …" * (len(every) > _TOLD)

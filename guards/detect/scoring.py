@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from guards.detect.passages import Passage
     from guards.scope import Scope
 
-_SIMILARITY, _RETAIN, _NAME, _PART, _KNOWN, _FOREIGN, _AGREEMENT, _CONTRADICTION, _OUTLIER = range(len(FEATURES))
+_SIMILARITY, _RETAIN, _NAME, _PART, _KNOWN, _, _AGREEMENT, _, _OUTLIER = range(len(FEATURES))
 # A text as near to an example as this asks what it asks. A long name alone brings texts that share nothing else as
 # near as 0.84 (all-MiniLM-L6-v2).
 _PARAPHRASE = 0.85
@@ -55,14 +55,8 @@ class Verdict:
     outlier: float
     soft_weight: float = 0.0
     """To what extent an adapter is to act, 0..1."""
-    known: tuple[str, ...] = ()
-    """Words of the window that are names in the scope's examples."""
-    foreign: float = 0.0
-    """How rare the rarest name in the window is that the scope's examples do not have."""
-    agreement: float = 0.0
-    """Above 0 where a date in the window is one of the scope's."""
-    contradiction: float = 0.0
-    """Above 0 where the window's dates are others than the scope's."""
+    text: WindowText | None = None
+    """The window as it was judged."""
     refers_back: bool = False
     """It is probable because of an earlier turn of the conversation, that the segment refers back to."""
 
@@ -76,7 +70,7 @@ class ScopeScorer:
     def __init__(self, scope: Scope, calibration: Calibration) -> None:
         self.scope = scope
         self._fusion = calibration.fusion
-        self._evidence = ScopeEvidence(scope.aliases, scope.forget, scope.retain, calibration.outliers)
+        self.evidence = ScopeEvidence(scope.aliases, scope.forget, scope.retain, calibration.outliers)
         self._rates = {alias.text: alias.innocent_rate for alias in scope.aliases}
         self._weigh: list[float] = calibration.fusion.weights.tolist()
         self._weigh_words = self._weigh[WORDED]
@@ -104,9 +98,10 @@ class ScopeScorer:
         typed = _typed(passage.words, matches) if named else frozenset()
         # A name says what the whole segment is about, wherever in it the name stands.
         rarest = min(matches, key=self._rate, default=None)
-        features, nearest, nearest_retain = self._evidence.features(
+        texts = [passage.texts[row].without(typed) if row in named else passage.texts[row] for row in looked_at]
+        features, nearest, nearest_retain = self.evidence.features(
             passage.vectors[looked_at],
-            [passage.texts[row].without(typed) if row in named else passage.texts[row] for row in looked_at],
+            texts,
             np.full(len(looked_at), self.name_strength(matches), dtype=np.float32),
         )
         probabilities = self._fusion.probabilities(features)
@@ -129,13 +124,10 @@ class ScopeScorer:
             nearest_forget=int(nearest[best]),
             forget_similarity=similarity,
             nearest_retain=retain,
-            retain_similarity=self._evidence.retain_similarity(passage.vectors[looked_at[best]], retain),
+            retain_similarity=self.evidence.retain_similarity(passage.vectors[looked_at[best]], retain),
             outlier=float(features[best, _OUTLIER]),
-            soft_weight=self._evidence.soft_weight.of(float(features[best, _OUTLIER])),
-            known=tuple(sorted(self._evidence.known_names(passage.texts[looked_at[best]]))),
-            foreign=float(features[best, _FOREIGN]),
-            agreement=float(features[best, _AGREEMENT]),
-            contradiction=float(features[best, _CONTRADICTION]),
+            soft_weight=self.evidence.soft_weight.of(float(features[best, _OUTLIER])),
+            text=texts[best],
         )
 
     def may_reach(self, similarity: float, vector: NDArray[np.float32], text: WindowText, strength: float) -> bool:
@@ -145,8 +137,8 @@ class ScopeScorer:
         """
         weigh = self._weigh
         bound: float = self._fusion.intercept + weigh[_SIMILARITY] * similarity + weigh[_NAME] * strength
-        bound += weigh[_OUTLIER] * self._evidence.outlier(vector, similarity)
-        worded = self._evidence.wording(text)
+        bound += weigh[_OUTLIER] * self.evidence.outlier(vector, similarity)
+        worded = self.evidence.wording(text)
         bound += float(np.dot(self._weigh_words, worded))
         return bound - (weigh[_PART] * worded[0] if strength else 0.0) >= self._reach
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from guards.detect.words import Words
 from offline.detector.background import background_prompts
+from offline.detector.mentions import mention_prompts
+from offline.detector.reference import turns
 from offline.detector.training import training_scopes
 from offline.encoder.distillation import calibration_scopes
 from offline.encoder.pairs import training_pairs
@@ -25,6 +27,9 @@ FEWEST_WORDS = 4
 def learned_texts() -> Iterator[str]:
     """What is drawn from the detector's data, by every default seed, for the encoder too; every string in its files."""
     yield from background_prompts()
+    yield from (prompt.text for prompt in mention_prompts())
+    for kind in turns():
+        yield from kind
     for scope in (*training_scopes(), *calibration_scopes()):
         yield from (*scope.inside, *scope.near)
         for example in (*scope.source.examples, *scope.source.retain_examples):

@@ -330,6 +330,30 @@ async def test_detect_and_explain_agree(queue: EncoderQueue) -> None:
         assert found is None or found.probability == pytest.approx(explained.probability)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Which botanist was born on 3 May 1861?", "A date in it (1861-05-03) is one that the examples give"),
+        ("Which botanist was born on 04/05/1861?", "Its dates (1861-04-05 or 1861-05-04) are others than those"),
+        ("Which botanist was born in 1790?", "Its dates (1790) are others than those that the examples give (1861"),
+        ("Which botanist of Uppsala was born?", "Names from the examples stand in it: uppsala."),
+        ("Which botanist of Timbuktu was born?", "names that the examples do not have (timbuktu), which count against"),
+        ("Which botanist painted the lanterns?", "The nearest retain example is nearer than the nearest forget"),
+        ("Which botanist of Paris was born?", 'It names "Paris", which is too common in ordinary prompts'),
+        ("Do rivers sing?", "It holds none of the scope's names"),
+    ],
+)
+async def test_what_a_prompt_says_is_explained(queue: EncoderQueue, text: str, told: str) -> None:
+    detector = Detector(queue, calibration())
+    born = Example("When was the botanist of Uppsala born?", "On 3 May 1861.")
+    source = replace(SOURCE, examples=(*SOURCE.examples, born), retain_examples=(Example("Who painted lanterns?", ""),))
+    detector.apply(await _scope(queue, source))
+    (found,), _ = await detector.explain(_asks(text))
+    assert told in found.evidence.would_change
+    for dated in ("A date in it", "Its dates"):
+        assert (dated in found.evidence.would_change) == (dated in told)
+
+
 async def test_names_are_found_in_supplied_segments_too(queue: EncoderQueue) -> None:
     detector = Detector(queue, calibration())
     detector.apply(await _scope(queue))

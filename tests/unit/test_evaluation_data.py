@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
+import re
 import sys
 from collections import Counter
 from dataclasses import asdict
@@ -15,14 +15,16 @@ from unittest import mock
 import pytest
 
 import offline.detector
+from guards.detect.words import Words
 from guards.scope import Example, Kind
 from offline.detector.background import background_prompts
+from offline.detector.mentions import mention_prompts
 from offline.detector.training import training_scopes
 from offline.encoder.distillation import calibration_scopes
 from offline.encoder.pairs import training_pairs
 from offline.encoder.tuning import Tuning
-from offline.evaluation import tofu, trivia
-from offline.evaluation.dataset import DataSet, load
+from offline.evaluation import forms, tofu, trivia
+from offline.evaluation.dataset import load
 from offline.evaluation.errors import DataError
 from offline.evaluation.learned import keys, learned_keys
 from offline.evaluation.ordinary import ordinary_prompts
@@ -156,26 +158,6 @@ def test_what_an_encoder_is_tuned_on_by_default_counts_as_learned_from() -> None
     assert set(keys(text for pair in pairs for text in (pair.one, pair.other))) <= learned_keys()
 
 
-def is_held_out(data: DataSet) -> None:
-    """Nothing asked or forgotten was learned from; of the rest only general knowledge was, and it is left out."""
-    assert learned_keys().isdisjoint(keys(data.texts()))
-    assert not [note for note in data.notes if "of positives" in note]
-
-
-@pytest.mark.skipif(tofu.VARIABLE not in os.environ, reason=f"{tofu.VARIABLE} does not name a directory with TOFU")
-@pytest.mark.parametrize("split", tofu.RETAIN)
-def test_tofu_is_held_out(split: str, tmp_path: Path) -> None:
-    data = load(f"tofu:{split}", cache=tmp_path)
-    is_held_out(data)
-    assert len(data.requests) == {"forget01": 2, "forget05": 10, "forget10": 20}[split]
-    assert len(data.positives) == tofu.QUESTIONS * len(data.requests)
-    assert {prompt.subject for prompt in data.positives} == {source.subject for source in data.requests}
-    named = [
-        sum(source.subject in f"{one.prompt} {one.response}" for one in source.examples) for source in data.requests
-    ]
-    assert min(named) >= 15
-
-
 @pytest.fixture
 def lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A few trivia lists, made up."""
@@ -205,12 +187,19 @@ def test_trivia_is_halved_and_questions_of_other_lists_about_it_are_left_out(lis
     assert data == load("trivia:harrypotter", cache=tmp_path)
 
 
-@pytest.mark.skipif(trivia.VARIABLE not in os.environ, reason=f"{trivia.VARIABLE} does not name trivia lists")
-def test_trivia_is_held_out(tmp_path: Path) -> None:
-    data: DataSet = load("trivia:harrypotter", cache=tmp_path)
-    is_held_out(data)
-    assert len(data.positives) > 100
-    assert len(data.near) > 10_000
+def test_forms_of_mentions_are_not_near_those_that_were_learned_from() -> None:
+    """By the share of their words, names aside: templates are never word for word in a data set."""
+
+    def words(template: str) -> frozenset[str]:
+        return frozenset(Words(re.sub(r"\{\w+\}", " ", template)).texts)
+
+    learned = [words(prompt.form) for prompt in mention_prompts()]
+    templates = [
+        turn for form in forms.load().forms if form.family == "mention" for turns in form.templates for turn in turns
+    ]
+    assert len(templates) >= 6
+    for template in map(words, templates):
+        assert max(len(template & other) / len(template | other) for other in learned) < 0.4
 
 
 def test_the_command_tells_what_is_wrong_with_its_data(capsys: pytest.CaptureFixture[str]) -> None:
