@@ -13,10 +13,15 @@ if TYPE_CHECKING:
 
 
 class Role(StrEnum):
-    """Whether a text asks, or is supplied for the asking: documents, tool results, instructions."""
+    """Whether a text asks, or is supplied for the asking: documents, tool results, instructions.
+
+    What stands aside is read for what may hide in it and counts for nothing else: names of fields, ids, the seams of
+    texts that stand there by themselves besides.
+    """
 
     ASKS = "asks"
     SUPPLIES = "supplies"
+    ASIDE = "aside"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,7 @@ class Evidence:
     would_change: str
     """In words: what would move the prompt across the threshold."""
     read_as: str = ""
-    """In words: how the text that decided came out of the prompt; empty where it stands there as it is."""
+    """In words: how the text that decided came out of the prompt; empty where what asks says it as it is."""
     soft_weight: float = 0.0
     """O3's: to what extent an adapter would act on the prompt, 0..1."""
 

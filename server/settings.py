@@ -84,9 +84,9 @@ class Settings(BaseSettings):
     static_windows: int | None = Field(
         None,
         ge=1,
-        description="With the static stage: windows of a request (some 32 tokens each) that the encoder reads at most, "
-        "the likeliest first, besides those that must be read: with names, or not in English; unset: all that may be "
-        "in a scope",
+        description="With the static stage: windows (some 32 tokens each) that the encoder reads at most of what asks "
+        "in a request, and of what is supplied, the likeliest first, besides those that must be read: with names, or "
+        "not in English; unset: all that may be in a scope",
     )
     encoder_queue_tokens: int = Field(
         200_000, ge=1_000, description="Tokens waiting for the encoder before requests get a 503"

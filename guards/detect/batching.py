@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LOG = logging.getLogger(__name__)
-# Windows whose vectors are remembered: about 40 MB at 384 dimensions.
-_REMEMBERED_WINDOWS = 20_000
+# Room for passages that are remembered, by `room_of`: about 100 MB at 384 dimensions.
+_REMEMBERED = 60_000
 
 
 class TextEncoder(Protocol):
@@ -82,7 +82,7 @@ class EncoderQueue:
         self._depth = 0
         self._closing = False
         self._thread: threading.Thread | None = None
-        self._remembered: Recollection[Passage] = Recollection(_REMEMBERED_WINDOWS)
+        self._remembered: Recollection[Passage] = Recollection(_REMEMBERED)
 
     @property
     def depth_tokens(self) -> int:
@@ -130,7 +130,7 @@ class EncoderQueue:
             passages = await self._submit(tuple(missing.values()), whole=whole)
             for key, passage in zip(missing, passages, strict=True):
                 known[key] = passage
-                self._remembered.put(key, passage, len(passage.windows) + 1)
+                self._remembered.put(key, passage, passage.room)
         return [known[key] for key in keys]
 
     async def _submit(self, texts: tuple[str, ...], *, whole: bool) -> list[Passage]:

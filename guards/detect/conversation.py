@@ -101,8 +101,19 @@ def _goes_on(words: Words, place: int) -> bool:
     return not words.original[words.spans[place - 1][1] : words.spans[place][0]].strip(" .-'’")
 
 
+def readings_of(turns: Sequence[Turn], readings: Sequence[Reading]) -> list[list[int]]:
+    """For each turn its readings, by their places."""
+    by_segment: dict[int, list[int]] = {}
+    for place, reading in enumerate(readings):
+        by_segment.setdefault(reading.of.segment, []).append(place)
+    return [sorted(place for one in turn.segments for place in by_segment.get(one, ())) for turn in turns]
+
+
 def carried(
-    turns: Sequence[Turn], readings: Sequence[Reading], verdicts: Mapping[int, Verdict], named: Mapping[int, float]
+    turns: Sequence[Turn],
+    readings: Sequence[Sequence[int]],
+    verdicts: Mapping[int, Verdict],
+    named: Mapping[int, float],
 ) -> dict[int, Verdict]:
     """A scope's verdicts, with what earlier turns make probable of those that refer back.
 
@@ -111,7 +122,7 @@ def carried(
 
     Args:
         turns: from `turns_of`.
-        readings: of the asking segments.
+        readings: from `readings_of`.
         verdicts: the scope's, by reading.
         named: for turns of the model's, by their place, which share of the names in them are the scope's.
     """
@@ -121,7 +132,7 @@ def carried(
         if not turn.users:
             talked_of = max(talked_of, named.get(place, 0.0))
             continue
-        own = [at for at, reading in enumerate(readings) if reading.of.segment in turn.segments]
+        own = readings[place]
         found = [verdicts[at] for at in own if at in verdicts]
         probability = max((verdict.probability for verdict in found), default=0.0)
         inherited = turn.refers * talked_of

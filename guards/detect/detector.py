@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from guards.detect.applied import AppliedScopes
-from guards.detect.conversation import carried, shares, turns_of
+from guards.detect.conversation import carried, readings_of, shares, turns_of
 from guards.detect.explanation import PASSED_OVER, how_it_was_read, what_would_change
 from guards.detect.lexical import by_request
 from guards.detect.prefilter import Prefilter
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from guards.detect.calibration import Calibration
     from guards.detect.conversation import Turn
     from guards.detect.index import VectorIndex
+    from guards.detect.lexical import Match
     from guards.detect.readings import Reading
     from guards.detect.scoring import ScopeScorer, Verdict
     from guards.detect.static import StaticEncoder
@@ -41,7 +42,8 @@ class Detector:
     """Scopes in memory, and the verdicts they give. Lives on the event loop's thread.
 
     ``observe`` is told the seconds spent in each stage: ``lexical``, ``encode``, ``search``, ``score``; and ``static``,
-    where static embeddings choose what the encoder reads, which is at most ``windows`` windows of a request.
+    where static embeddings choose what the encoder reads, which is at most ``windows`` windows of what asks
+    in a request, and as many of what is supplied.
     """
 
     def __init__(
@@ -93,7 +95,9 @@ class Detector:
             self._prefilter.remove(request_id)
 
     async def detect(self, segments: Sequence[Segment]) -> list[Detection]:
-        """The scopes whose low or high band a request reaches, most probable first. Supplied text reaches the low one.
+        """The scopes whose low or high band a request reaches, most probable first.
+
+        Those that supplied text alone reaches, in the low band at most, come last.
 
         Raises:
             CannotDecide: the encoder failed or is overloaded (`Overloaded`).
@@ -110,7 +114,7 @@ class Detector:
         return _best_first(detections)
 
     async def explain(self, segments: Sequence[Segment]) -> tuple[list[Detection], dict[str, float]]:
-        """Every scope's verdict, also those in no band; at most 20, most probable first; and milliseconds by stage.
+        """Every scope's verdict, also those in no band; at most 20, as `detect` has them; and milliseconds by stage.
 
         With more than a thousand scopes, those that share neither a name nor a near example are left out.
 
@@ -137,6 +141,8 @@ class Detector:
     ) -> list[Detection]:
         """What the scopes brought up make of a request; or, ``everywhere``, all of them if they are not too many."""
         spoken = self._spoken(turns)
+        named = [by_request(reading.matches) for reading in readings]
+        by_turn = readings_of(turns, readings)
         brought_up = self._bring_up(readings, spoken)
         if everywhere and len(self._scopes) <= _EXPLAINED_FROM:
             rows: dict[int, Sequence[int]] = {
@@ -146,7 +152,9 @@ class Detector:
         detections = []
         for request_id, of_request in brought_up.items():
             scorer = self._scopes.scorer(request_id)
-            verdicts = self._judge(scorer, readings, of_request, turns, spoken.get(request_id, {}))
+            verdicts = self._judge(scorer, readings, named, of_request)
+            if turns:
+                verdicts = carried(turns, by_turn, verdicts, spoken.get(request_id, {}))
             detection = self._detection(scorer, verdicts, readings)
             if detection is not None:
                 detections.append(detection)
@@ -183,18 +191,16 @@ class Detector:
     def _judge(
         scorer: ScopeScorer,
         readings: Sequence[Reading],
+        named: Sequence[Mapping[str, Sequence[Match]]],
         rows: Mapping[int, Sequence[int]],
-        turns: Sequence[Turn],
-        spoken: Mapping[int, float],
     ) -> dict[int, Verdict]:
-        request_id = scorer.scope.request_id
         verdicts = {}
         for place in rows:
-            own = [match for match in readings[place].matches if match.request_id == request_id]
+            own = named[place].get(scorer.scope.request_id, ())
             verdict = scorer.judge(readings[place].passage, own, rows[place])
             weight = readings[place].of.weight
             verdicts[place] = replace(verdict, probability=weight * verdict.probability) if weight < 1.0 else verdict
-        return carried(turns, readings, verdicts, spoken) if turns else verdicts
+        return verdicts
 
     @staticmethod
     def _detection(
@@ -271,7 +277,7 @@ def _evidence(scorer: ScopeScorer, verdict: Verdict, band: Band, reading: Readin
         nearest_retain_similarity=verdict.retain_similarity,
         ood_score=verdict.outlier,
         soft_weight=verdict.soft_weight,
-        would_change=what_would_change(scorer, verdict, band),
+        would_change=what_would_change(scorer, verdict, band, reading),
     )
 
 
@@ -282,4 +288,5 @@ def _passed_over(detection: Detection) -> Detection:
 
 
 def _best_first(detections: Iterable[Detection]) -> list[Detection]:
-    return sorted(detections, key=lambda detection: (-detection.margin, detection.request_id))
+    """By margin, but what is only supplied, or nothing, after what asks."""
+    return sorted(detections, key=lambda found: (not found.segments, -found.margin, found.request_id))

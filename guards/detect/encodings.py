@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import codecs
 import functools
+import html
 import itertools
 import re
 import unicodedata
@@ -70,6 +71,39 @@ def _speaks(text: str) -> bool:
 
 
 _LETTERS: Final = re.compile(r"[^\W\d_]+")
+
+# ---- escapes
+
+_ESCAPED: Final = re.compile(
+    r"(?P<units>(?:\\u[0-9A-Fa-f]{4})+)|\\u\{(?P<point>[0-9A-Fa-f]{1,5})\}|\\x(?P<byte>[0-9A-Fa-f]{2})"
+    r"|\\(?P<short>[nrtbf\"'/\\])|(?P<percent>(?:%[0-9A-Fa-f]{2})+)"
+    r"|(?P<entity>&(?:\#[0-9]{1,6}|\#[xX][0-9A-Fa-f]{1,5}|[A-Za-z][A-Za-z0-9]{1,30});)"
+)
+_SHORT: Final = dict.fromkeys("nrtbf", " ")
+
+
+def _escapes(text: str, known: Known) -> Iterator[Stretch]:
+    """As programs write letters: in strings (JSON's among them), in addresses, in HTML."""
+    if "\\" in text or "%" in text or "&" in text:
+        for run in _ESCAPED.finditer(text):
+            if (plain := _unescaped(run)) != run.group():
+                yield Stretch(*run.span(), plain)
+
+
+def _unescaped(run: re.Match[str]) -> str:
+    written = run.group(run.lastgroup or 0)
+    match run.lastgroup:
+        case "units":
+            return bytes.fromhex(written.replace("\\u", "")).decode("utf-16-be", "replace")
+        case "point" | "byte":
+            return chr(int(written, 16)).encode("utf-8", "replace").decode("utf-8")
+        case "percent":
+            return bytes.fromhex(written.replace("%", "")).decode("utf-8", "replace")
+        case "entity":
+            return html.unescape(written).encode("utf-8", "replace").decode("utf-8")
+        case _:
+            return _SHORT.get(written, written)
+
 
 # ---- bytes written as characters
 
@@ -349,6 +383,7 @@ def _peaks(gains: Sequence[float], least: float) -> list[tuple[int, int]]:
 
 
 WRAPPINGS: Final[dict[str, Callable[[str, Known], Iterator[Stretch]]]] = {
+    "escapes": _escapes,
     "look-alike characters": _look_alikes,
     "letters apart": _letters_apart,
     "base64": _base64,

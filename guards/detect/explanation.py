@@ -27,7 +27,7 @@ def how_it_was_read(reading: Reading, verdict: Verdict, request_id: str) -> str:
         return "It refers back to an earlier turn of the conversation, which is about the subject."
     said = []
     if reading.of.supplied:
-        said.append("In text that is supplied and asks nothing: the low band at most, where names are watched for.")
+        said.append("In text that is only supplied: names are watched for, and nothing else is done.")
     if reading.of.after:
         said.append("Read together with the turns before it, to which it refers back.")
     if decoding := reading.of.decoding:
@@ -40,9 +40,15 @@ def how_it_was_read(reading: Reading, verdict: Verdict, request_id: str) -> str:
     return " ".join(said)
 
 
-def what_would_change(scorer: ScopeScorer, verdict: Verdict, band: Band) -> str:
+def what_would_change(scorer: ScopeScorer, verdict: Verdict, band: Band, reading: Reading) -> str:
     """What decided, and what would move the prompt across the nearest threshold."""
     scope = scorer.scope
+    if reading.of.supplied and band is Band.LOW:
+        return (
+            "What is only supplied is in the low band and no higher, whatever it says; asked, it would have "
+            f"probability {verdict.probability:.3g}, and the high band begins at {scope.high.probability:.3g}. "
+            "A retain example close to it would keep it out."
+        )
     if verdict.by_example:
         if verdict.probability > 0.5:
             return (

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from guards.detect.windows import Window
 
+# Characters of a text whose `Words` take as much memory as a vector of 384 dimensions.
+_CHARACTERS_A_VECTOR = 128
+
 
 @dataclass(frozen=True, slots=True)
 class Passage:
@@ -28,6 +31,16 @@ class Passage:
     windows: tuple[Window, ...]
     vectors: NDArray[np.float32]
     texts: tuple[WindowText, ...]
+
+    @property
+    def room(self) -> int:
+        """What it takes to remember it, by `room_of`."""
+        return room_of(len(self.windows), len(self.words.original))
+
+
+def room_of(windows: int, characters: int) -> int:
+    """What a text that was read takes to remember, in vectors of windows: its words take as much as these."""
+    return 1 + windows + characters // _CHARACTERS_A_VECTOR
 
 
 def make_passage(

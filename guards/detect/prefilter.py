@@ -14,9 +14,10 @@ import numpy as np
 
 from guards.detect.evidence import WindowText
 from guards.detect.index import VectorIndex
-from guards.detect.passages import make_passage
+from guards.detect.passages import make_passage, room_of
 from guards.detect.recollection import Recollection
 from guards.detect.static import coverage
+from guards.detect.windows import rows_at
 from guards.detect.words import Words
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 _ROUNDING: Final = 1e-3
 # Of a window's words, those that have to be English ones: of others static embeddings say nothing.
 COVERED: Final = 0.95
-# Windows of texts for which it is remembered what was found, until a scope changes.
-_REMEMBERED_WINDOWS = 20_000
+# Room for texts of which it is remembered what was found, until a scope changes: by `room_of`.
+_REMEMBERED = 60_000
 # Characters, and comparisons of vectors, from which on a text is looked at in another thread.
 _LONG = 4_000
 _QUICK_SEARCH = 10_000
@@ -66,7 +67,7 @@ class Prefilter:
     word that is written as a name in a forget item. In a request in which a subject's name stands nothing is surely
     outside, nor in a text that is word for word an item.
 
-    Of those that remain, at most ``windows`` of a request are read, the likeliest first: in a long text among ordinary
+    Of those that remain, at most ``windows`` are read, the likeliest first: in a long text among ordinary
     ones, the one that asks is nearly always the first (`benchmarks/static_embeddings.py`). Windows that static
     embeddings say nothing of are read besides. All this holds of what asks and of what is supplied, each by itself.
 
@@ -84,7 +85,7 @@ class Prefilter:
         self._known: Counter[str] = Counter()
         self._words: dict[str, set[str]] = {}
         """By request, the words written as names in its forget items."""
-        self._glances: Recollection[_Glance] = Recollection(_REMEMBERED_WINDOWS)
+        self._glances: Recollection[_Glance] = Recollection(_REMEMBERED)
         self._changes = 0
 
     def apply(self, scope: Scope) -> None:
@@ -121,7 +122,7 @@ class Prefilter:
         """
         for _ in range(_TRIES):
             changes, started = self._changes, time.perf_counter()
-            glances = {text: await self._glance(text) for text in dict.fromkeys(texts)}
+            glances = await self._glances_of(list(dict.fromkeys(texts)))
             chosen: dict[str, tuple[int, ...]] = {}
             for kind in (True, False):  # what stands in both is read as what asks
                 own = {text: glances[text] for text, each in zip(texts, supplied, strict=True) if each is kind}
@@ -172,27 +173,30 @@ class Prefilter:
             chosen[-place].append(-row)
         return [tuple(sorted(rows)) for rows in chosen]
 
-    async def _glance(self, text: str) -> _Glance:
-        glance = self._glances.get(text)
-        if glance is None:
-            changes = self._changes
-            compared = (1 + len(text) // _WINDOW) * self._items.effort
-            if len(text) > _LONG or compared > _QUICK_SEARCH:
-                glance = await asyncio.to_thread(self._look, text)
-            else:
-                glance = self._look(text)
-            self._checked(glance)
+    async def _glances_of(self, texts: Sequence[str]) -> dict[str, _Glance]:
+        known = {text: self._glances.get(text) for text in texts}
+        unseen = [text for text, glance in known.items() if glance is None]
+        changes = self._changes
+        characters = sum(map(len, unseen))
+        compared = (len(unseen) + characters // _WINDOW) * self._items.effort
+        if characters > _LONG or compared > _QUICK_SEARCH:
+            looked = await asyncio.to_thread(lambda: list(map(self._look, unseen)))
+        else:
+            looked = list(map(self._look, unseen))
+        for text, glance in zip(unseen, map(self._checked, looked), strict=True):
+            known[text] = glance
             if changes == self._changes:
-                self._glances.put(text, glance, len(glance.windows) + 1)
-        return glance
+                self._glances.put(text, glance, room_of(len(glance.windows), len(text)))
+        return {text: glance for text, glance in known.items() if glance is not None}
 
     def _checked(self, glance: _Glance) -> _Glance:
         """With what names and items say, which only this thread may ask for."""
         matches = self._scopes.names.find(glance.words)
         glance.named = bool(matches)
-        whole = bool(self._scopes.decreed(glance.words))
-        for row, window in enumerate(glance.windows):
-            if whole or any(match.start < window.end and window.start < match.end for match in matches):
+        if self._scopes.decreed(glance.words):
+            glance.likely = [math.inf] * len(glance.windows)
+        for rows in rows_at(glance.windows, ((match.start, match.end) for match in matches)):
+            for row in rows:
                 glance.likely[row] = math.inf
         return glance
 

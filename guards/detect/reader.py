@@ -17,6 +17,7 @@ from guards.detect.mentions import MentionReader
 from guards.detect.readings import Reading, Text, plain_texts
 from guards.detect.recollection import Recollection
 from guards.detect.words import Words
+from guards.plan import Role
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 
 # Nearest scopes looked up for each window: what bounds the number of scopes scored.
 _NEAREST_SCOPES = 16
-# Windows of passages for which it is remembered what they come near, until a scope changes.
-_RECALLED_WINDOWS = 20_000
+# Room for passages of which it is remembered what they come near, until a scope changes: by `room_of`.
+_RECALLED = 60_000
 # Bytes that what texts say decoded may take, which is remembered until a scope changes: by text, and by character.
 _RECALLED_BYTES = 50_000_000
 _BYTES_A_TEXT = 300
@@ -63,9 +64,9 @@ class Reader:
         self._prefilter = prefilter
         self._mentions = MentionReader(queue.encode, mentions)
         self._decoded: Recollection[list[Decoding]] = Recollection(_RECALLED_BYTES)
-        self._reached: Recollection[tuple[Passage, _Reached]] = Recollection(_RECALLED_WINDOWS)
+        self._reached: Recollection[tuple[Passage, _Reached]] = Recollection(_RECALLED)
         """By the passage's identity; with it, so that no other can take that."""
-        self._matches: Recollection[tuple[Passage, list[Match]]] = Recollection(_RECALLED_WINDOWS)
+        self._matches: Recollection[tuple[Passage, list[Match]]] = Recollection(_RECALLED)
         self._recalled_at = scopes.changes
         """The scopes' changes up to which what is recalled holds."""
 
@@ -80,8 +81,8 @@ class Reader:
         started = time.perf_counter()
         self._recall()
         texts = plain_texts(segments)
-        for text in tuple(texts):
-            texts += [replace(text, text=found.text, decoding=found) for found in await self._decode(text.text)]
+        for text, found in zip(tuple(texts), await self._decode([text.text for text in texts]), strict=True):
+            texts += [replace(text, text=one.text, decoding=one) for one in found]
         texts += together(turns)
         decoded, before = time.perf_counter(), timings.get("static", 0.0)
         if self._prefilter is None or thorough:
@@ -109,8 +110,8 @@ class Reader:
 
     def names(self, request_ids: Collection[str], segments: Sequence[Segment]) -> set[Span]:
         """Where names of these requests' subjects stand, in supplied segments too."""
-        texts = [Text(place, segment.text) for place, segment in enumerate(segments)]
-        decoded = [Text(of.segment, found.text, found) for of in texts for found in self._decodings(of.text)]
+        texts = [Text(place, segment.text) for place, segment in enumerate(segments) if segment.role is not Role.ASIDE]
+        decoded = [Text(of.segment, one.text, one) for of in texts for one in self._known_decodings(of.text)]
         return {
             span
             for text in texts + decoded
@@ -134,7 +135,7 @@ class Reader:
         for passage, near in zip(unseen, nearest, strict=True):
             entry = passage, self._reach(passage, near, by_request(self._named(passage)))
             reached[id(passage)] = entry
-            self._reached.put(id(passage), entry, len(passage.windows) + 1)
+            self._reached.put(id(passage), entry, passage.room)
         return [found[1] if (found := reached[id(passage)]) else {} for passage in passages]
 
     async def _nearest(self, passages: Sequence[Passage], *, at_once: bool) -> list[list[dict[str, float]]]:
@@ -187,18 +188,29 @@ class Reader:
         known = self._matches.get(id(passage))
         if known is None:
             known = passage, self._scopes.names.find(passage.words)
-            self._matches.put(id(passage), known, len(passage.windows) + 1)
+            self._matches.put(id(passage), known, passage.room)
         return known[1]
 
-    async def _decode(self, text: str) -> list[Decoding]:
-        found = self._decoded.get(text)
-        if found is None:
+    async def _decode(self, texts: Sequence[str]) -> list[list[Decoding]]:
+        """What each text says decoded."""
+        known = {text: self._decoded.get(text) for text in texts}
+        unseen = [text for text, found in known.items() if found is None]
+        if unseen:
             changes = self._scopes.changes
-            found = await asyncio.to_thread(self._decodings, text) if len(text) > _LONG else self._decodings(text)
+            if sum(map(len, unseen)) > _LONG:
+                decoded = await asyncio.to_thread(lambda: list(map(self._decodings, unseen)))
+            else:
+                decoded = list(map(self._decodings, unseen))
+            known |= zip(unseen, decoded, strict=True)
             if changes == self._scopes.changes == self._recalled_at:
-                decoded = sum(len(decoding.text) for decoding in found)
-                self._decoded.put(text, found, _BYTES_A_TEXT + 4 * len(text) + _BYTES_A_CHARACTER * decoded)
-        return found
+                for text, found in zip(unseen, decoded, strict=True):
+                    characters = sum(len(decoding.text) for decoding in found)
+                    self._decoded.put(text, found, _BYTES_A_TEXT + 4 * len(text) + _BYTES_A_CHARACTER * characters)
+        return [known[text] or [] for text in texts]
+
+    def _known_decodings(self, text: str) -> list[Decoding]:
+        found = self._decoded.get(text)
+        return self._decodings(text) if found is None else found
 
     def _decodings(self, text: str) -> list[Decoding]:
         return decodings(text, self._scopes.names.knows)

@@ -53,5 +53,5 @@ class Reading:
 
 def plain_texts(segments: Sequence[Segment]) -> list[Text]:
     """What is said, as it stands: what asks, then what is supplied."""
-    texts = [Text(place, one.text, supplied=one.role is Role.SUPPLIES) for place, one in enumerate(segments)]
+    texts = [Text(place, one.text, supplied=one.role is not Role.ASKS) for place, one in enumerate(segments)]
     return sorted(texts, key=lambda text: text.supplied)

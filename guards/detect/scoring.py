@@ -11,6 +11,7 @@ import numpy as np
 
 from guards.detect.evidence import FEATURES, WORDED, ScopeEvidence, name_strength
 from guards.detect.sieve import log_odds_to_reach
+from guards.detect.windows import rows_at
 from guards.detect.words import Words
 from guards.plan import Band
 
@@ -183,10 +184,10 @@ class ScopeScorer:
     def _named_windows(self, passage: Passage, matches: Sequence[Match]) -> dict[int, Match]:
         """The windows in which a name stands, each with its rarest."""
         named: dict[int, Match] = {}
-        for match in sorted(matches, key=self._rate, reverse=True):
-            for row, window in enumerate(passage.windows):
-                if match.start < window.end and window.start < match.end:
-                    named[row] = match
+        commonest_first = sorted(matches, key=self._rate, reverse=True)
+        places = rows_at(passage.windows, ((match.start, match.end) for match in commonest_first))
+        for match, rows in zip(commonest_first, places, strict=True):
+            named |= dict.fromkeys(rows, match)
         return named
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 # Sentences are put together up to this many tokens, and a text no longer than this is one window.
 RUN_TOKENS = 32
@@ -42,6 +42,16 @@ def sentences(text: str) -> list[Window]:
     if text[start:].strip():
         found.append(Window(start, len(text)))
     return found
+
+
+def rows_at(windows: Sequence[Window], spans: Iterable[tuple[int, int]]) -> Iterator[list[int]]:
+    """For each span of characters, the windows that share some with it."""
+    order = sorted(range(len(windows)), key=lambda row: windows[row].start)
+    starts = [windows[row].start for row in order]
+    longest = max((window.end - window.start for window in windows), default=0)
+    for start, end in spans:
+        near = order[bisect.bisect_left(starts, start - longest) : bisect.bisect_left(starts, end)]
+        yield [row for row in near if start < windows[row].end]
 
 
 def cut(text: str, tokens: Sequence[tuple[int, int]]) -> list[Window]:

@@ -91,7 +91,7 @@ class Meaning:
         """A judge of the answers to one request.
 
         Args:
-            request_ids: the requests that the prompt comes near to.
+            request_ids: the requests that something in the prompt asks about.
             own: the texts of the client's own request, read only where a sentence says a statement.
             context: how text that the client supplies itself is treated, instead of as each scope says.
         """

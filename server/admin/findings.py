@@ -33,8 +33,8 @@ class EvidenceReply(Reply):
 
     matched: str = Field(description="The part of the input that decided")
     read_as: str | None = Field(
-        description="How that part came out of the input: decoded, misspelt, or through an earlier turn; "
-        "null where it stands there as it is"
+        description="How that part came out of the input: decoded, misspelt, through an earlier turn, or from text "
+        "that is only supplied; null where what asks says it as it is"
     )
     alias: str | None
     spans: list[SpanReply] = Field(description="Where the subject is named")
@@ -104,10 +104,11 @@ class InterventionReply(Reply):
 
 
 class PlanReply(Reply):
-    """What would be done; no interventions means untouched."""
+    """What would be done; no interventions means untouched, but for names that are watched for."""
 
     interventions: list[InterventionReply]
     shadow: list[InterventionReply] = Field(description="What scopes in shadow would have done")
+    watched: list[str] = Field(description="Requests whose names would be withheld from the answer as well")
 
 
 class ExplanationReply(Reply):
@@ -126,6 +127,7 @@ class ExplanationReply(Reply):
             plan=PlanReply(
                 interventions=[InterventionReply.of(item, explanation) for item in plan.interventions],
                 shadow=[InterventionReply.of(item, explanation) for item in plan.shadow],
+                watched=list(plan.watched),
             ),
             timings_ms=explanation.timings_ms,
         )

@@ -139,7 +139,7 @@ EXPLAIN: Final[dict[str, Any]] = {
                     }
                 }
             ],
-            "plan": {"interventions": [_INTERVENTION], "shadow": []},
+            "plan": {"interventions": [_INTERVENTION], "shadow": [], "watched": [_ID]},
             "timings_ms": _TIMINGS,
         }
     ]

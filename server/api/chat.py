@@ -13,9 +13,11 @@ from server.api.endpoint import NO_TEXTS, Endpoint, Limits, at_least, check_leng
 from server.api.fields import FieldRules
 from server.api.reading import (
     Parts,
+    aside,
     check_template_kwargs,
     read_template_kwargs,
     read_tools,
+    seams,
     speaks,
     template_kwargs,
 )
@@ -159,9 +161,11 @@ class ChatCompletions(Endpoint):
                 segments.append(Segment(("messages", index, "role"), message["role"], Role.ASKS))
             segments.append(Segment(("messages", index, "name"), message.get("name") or "", context_role))
         segments += read_tools(body.get("tools"), ("tools",), context_role)
-        segments += read_tools(body.get("functions"), ("functions",), context_role)
-        for index, document in enumerate(body.get("documents") or ()):
+        documents: list[dict[str, str]] = body.get("documents") or []
+        for index, document in enumerate(documents):
             segments += [Segment(("documents", index, key), text, context_role) for key, text in document.items()]
+            segments.append(aside(document, ("documents", index)))
+        segments += seams([text for document in documents for text in document.values()], ("documents",))
         segments += read_template_kwargs(body)
         return [segment for segment in segments if segment.text]
 
@@ -176,6 +180,8 @@ class ChatCompletions(Endpoint):
                     if isinstance(text := function.get(name), str):
                         at = (*path, "tool_calls", index, "function", name)
                         segments.append(Segment(at, text, role))
+        ids = [call.get("id") for call in message.get("tool_calls") or ()]
+        segments.append(aside([*ids, message.get("tool_call_id")], path))
         return segments + read_tools(message.get("tools"), (*path, "tools"), role)
 
     def prompts(self, body: Body) -> list[Body | list[int]]:

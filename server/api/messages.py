@@ -25,7 +25,7 @@ from server.api.messages_fields import (
     check_tool,
 )
 from server.api.messages_prompt import as_chat, continuing
-from server.api.reading import Parts, check_template_kwargs, read_template_kwargs, read_tools, speaks
+from server.api.reading import Parts, aside, check_template_kwargs, read_template_kwargs, read_tools, speaks
 from server.api.usage import MessageUsage
 from server.errors import BadRequest
 
@@ -164,13 +164,14 @@ class Messages(Endpoint):
         kind = block["type"]
         if kind == "tool_use":
             given = json.dumps(block["input"], ensure_ascii=False) if block.get("input") else ""
-            return [Segment((*path, "name"), block.get("name") or "", role), Segment((*path, "input"), given, role)]
+            segments = [Segment((*path, "name"), block.get("name") or "", role), Segment((*path, "input"), given, role)]
+            return [*segments, aside([block.get("id")], path)]
         if kind == "tool_result":
             segments = self._results.read(block.get("content"), (*path, "content"), role)
             for index, item in enumerate(block["content"] if isinstance(block.get("content"), list) else ()):
                 for name in ("name", "tool_name"):
                     segments.append(Segment((*path, "content", index, name), item.get(name) or "", role))
-            return segments
+            return [*segments, aside([block.get("tool_use_id")], path)]
         return read_tools([block["tool"]], (*path, "tool"), role) if kind == "tool_addition" else []
 
     def prompts(self, body: Body) -> list[Body | list[int]]:

@@ -8,15 +8,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from server.api.reading import template_kwargs
+from server.api.reading import LEFT_OUT, template_kwargs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from server.api.body import Body
-
-# A header that a client writes into its instructions, and vLLM leaves out.
-_HEADER: Final = "x-anthropic-billing-header"
 
 # What a chat has by the same name, and what the gateway adds to a request.
 _SAMPLED: Final = (
@@ -96,7 +93,7 @@ def _told(message: Body) -> list[str]:
     """The instructions in a message."""
     content = message["content"]
     if isinstance(content, str):
-        return [content] if content and not content.startswith(_HEADER) else []
+        return [content] if content and not content.startswith(LEFT_OUT) else []
     return _texts(content)
 
 
@@ -104,7 +101,7 @@ def _texts(blocks: object) -> list[str]:
     if not isinstance(blocks, list):
         return []
     texts = [block.get("text") or "" for block in blocks if block["type"] == "text"]
-    return [text for text in texts if text and not text.startswith(_HEADER)]
+    return [text for text in texts if text and not text.startswith(LEFT_OUT)]
 
 
 def _turn(message: Body) -> Iterator[Body]:

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 # Names under which a template is given the conversation itself, or is replaced.
 _TEMPLATE_NAMES: Final = ("chat_template", "conversation", "documents", "messages", "tokenize", "tools")
 
+# Characters at either end of a text in which a question may be cut off.
+_SEAM: Final = 300
+# What a template may put between parts, as far as it matters to what they say.
+_BETWEEN: Final = ("", " ")
+# What vLLM 0.32 leaves out of a system prompt: a block that begins so, or its first line.
+LEFT_OUT: Final = "x-anthropic-billing-header"
+
 # What of a tool's definition is said in words; the rest is form.
 _WORDED: Final = ("$comment", "default", "description", "name", "title")
 
@@ -103,13 +110,21 @@ class Parts:
     def read(self, content: object, path: Path, role: Role, turn: int = -1) -> list[Segment]:
         """The segments of checked content, of some turn of a conversation.
 
-        Parts reach the model as one text, so a question may be cut up between them: the whole is read as
-        well, at the path of the list.
+        Parts reach the model as one text, so a question may be cut up between them: the whole of what asks is
+        read as well, at the path of the list, and the seams of any.
         """
         texts = self.texts(content, path)
-        segments = [Segment(at, text, role, turn) for at, text in texts]
+        segments = [
+            Segment(at, text, Role.ASIDE)
+            if role is Role.SUPPLIES and text.startswith(LEFT_OUT)
+            else Segment(at, text, role, turn)
+            for at, text in texts
+        ]
         if len(texts) > 1:
-            segments.append(Segment(path, "\n".join(text for _, text in texts), role, turn))
+            said = [text for _, text in texts]
+            if role is Role.ASKS:
+                segments.append(Segment(path, "\n".join(said), role, turn))
+            segments += seams(said, path, ("",) if role is Role.ASKS else _BETWEEN)
         return segments
 
 
@@ -118,13 +133,40 @@ def speaks(texts: Iterable[tuple[Path, str]]) -> bool:
     return any(character.isalnum() for _, text in texts for character in text)
 
 
+def seams(texts: Sequence[str], path: Path, between: Sequence[str] = _BETWEEN) -> list[Segment]:
+    """Texts that may reach the model as one, with one thing or another ``between``: where they meet."""
+    ends = [text if len(text) <= 2 * _SEAM else f"{text[:_SEAM]}\n…\n{text[-_SEAM:]}" for text in texts]
+    return [Segment(path, each.join(ends), Role.ASIDE) for each in between] if len(texts) > 1 else []
+
+
+def aside(texts: Iterable[object], path: Path) -> Segment:
+    """Short texts that a template may print and nobody writes sentences in: ids, names of fields."""
+    return Segment(path, " ".join(text for text in texts if isinstance(text, str)), Role.ASIDE)
+
+
 def read_tools(tools: Sequence[object] | None, path: Path, role: Role) -> list[Segment]:
     """What tool definitions, of any API, say in words. Their names are no question, whatever ``role`` the rest has."""
-    return [
-        Segment((*path, index, *at), text, Role.SUPPLIES if at[-1] == "name" else role)
-        for index, tool in enumerate(tools or ())
-        for at, text in _worded(tool, ())
-    ]
+    segments: list[Segment] = []
+    for index, tool in enumerate(tools or ()):
+        segments += [
+            Segment((*path, index, *at), text, Role.SUPPLIES if at[-1] == "name" else role)
+            for at, text in _worded(tool, ())
+        ]
+        segments.append(aside(_strings(tool), (*path, index)))
+    return segments
+
+
+def _strings(value: object) -> Iterator[str]:
+    """Every string in a JSON value, and every name of a field."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from _strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)
 
 
 def _worded(value: object, path: Path) -> Iterator[tuple[Path, str]]:

@@ -17,7 +17,7 @@ from server.api.endpoint import (
     with_more,
 )
 from server.api.fields import FieldRules
-from server.api.reading import Parts, check_template_kwargs, read_template_kwargs, read_tools, speaks
+from server.api.reading import Parts, aside, check_template_kwargs, read_template_kwargs, read_tools, speaks
 from server.api.responses_answer import Response
 from server.api.responses_fields import (
     ALLOWED,
@@ -125,7 +125,7 @@ class Responses(Endpoint):
         turn = int(path[1]) if _is_users(item) or item.get("role") == "assistant" else -1
         for name in LISTS:
             segments += self._parts.read(item.get(name), (*path, name), role, turn)
-        return segments
+        return [*segments, aside([item.get("namespace"), item.get("call_id")], path)]
 
     def prompts(self, body: Body) -> list[Body | list[int]]:
         return [as_chat(body)]

@@ -38,7 +38,8 @@ def _verdict(result: dict[str, Any]) -> str:
     plan = result["plan"]
     actions = ", ".join(intervention["action"] for intervention in plan["interventions"])
     shadow = ", ".join(intervention["action"] for intervention in plan["shadow"])
-    return (actions or "untouched") + (f" (in shadow: {shadow})" if shadow else "")
+    done = actions or ("names watched for" if plan["watched"] else "untouched")
+    return done + (f" (in shadow: {shadow})" if shadow else "")
 
 
 def _describe(found: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import aiohttp
 from guards.detect.windows import Window, sentences
 from guards.engine.restriction import TooManyPhrases
 from guards.errors import CannotDecide
+from guards.plan import Role
 from guards.watch.watchlist import scope_of
 from server.api.answer import PROSE, REASONING, STOP, TEXT, TOKENS, TOOL, Piece
 from server.api.body import write
@@ -79,7 +80,7 @@ class Delivery:
         self._progress = progress
         self._client = client
         self._sent = sent
-        self._decoded = {segment.path: segment.text for segment in segments}
+        self._decoded = {segment.path: segment.text for segment in segments if segment.role is not Role.ASIDE}
         self._client_salt = client_salt
         self._judge = meaning.judge(progress.plan.judged, watch.own, watch.context)
         self._usage = usage
@@ -91,7 +92,7 @@ class Delivery:
         """Choices with a sentence that could not be judged: they end before it."""
         self._reasoned: dict[int, int] = {}
         self._literal: list[Phrase] = []
-        self._requests: set[str] = set(progress.plan.watched)
+        self._requests: set[str] = set(progress.plan.judged)
 
     async def send(self, call: Call) -> None:
         """Send an answer that has arrived with a status under 400.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from guards.detect.allowance import CLIENT
 from guards.errors import OverQuota
-from guards.plan import Plan, make_plan
+from guards.plan import Plan, Role, make_plan
 from guards.watch.watchlist import Watchlist
 from server.api.body import parse, write
 from server.api.endpoint import Endpoint
@@ -228,7 +228,7 @@ class Gateway:
         watch = Watch(
             watchlist,
             progress.plan.watched,
-            own=lambda: [segment.text for segment in segments],
+            own=lambda: [segment.text for segment in segments if segment.role is not Role.ASIDE],
             enumerated=lambda: endpoint.enumerated(body),
             context=self._contexts.get(progress.key),
             stops=stops,

@@ -108,12 +108,18 @@ class Recorder:
                 at=time.time(),
                 endpoint=endpoint,
                 outcome=progress.outcome,
-                detections=tuple(map(_detection, progress.detections)),
+                detections=tuple(map(_detection, _worth_recording(progress.detections))),
                 interventions=tuple(map(_intervention, progress.plan.interventions)),
                 shadow=tuple(map(_intervention, progress.plan.shadow)),
                 timings_ms=progress.timings_ms(now),
             )
         )
+
+
+def _worth_recording(detections: Sequence[Detection]) -> list[Detection]:
+    """All that something asks about, and of the many that a long text may come near the first few."""
+    asked = [found for found in detections if found.segments]
+    return asked + [found for found in detections if not found.segments][:_RECORDED]
 
 
 def _detection(found: Detection) -> DecisionDetection:
@@ -132,6 +138,8 @@ def _intervention(found: Intervention) -> DecisionIntervention:
     return DecisionIntervention(found.action, found.request_ids)
 
 
+# Of what only supplied text comes near, as many are recorded.
+_RECORDED = 16
 _OUTCOMES = {401: "unauthorized", 404: "not_found", 413: "refused", 429: "busy", 503: "unavailable"}
 
 

@@ -58,6 +58,18 @@ def hexadecimal_spaced(text: str) -> str:
     return text.encode().hex(" ")
 
 
+def escaped(text: str) -> str:
+    return '{"q": "' + "".join(f"\\u{ord(letter):04x}" for letter in text) + '"}'
+
+
+def in_percents(text: str) -> str:
+    return "https://a.example/?q=" + "".join(f"%{byte:02X}" for byte in text.encode())
+
+
+def in_entities(text: str) -> str:
+    return "".join(f"&#{ord(letter)};" for letter in text)
+
+
 def rot13(text: str) -> str:
     return codecs.encode(text, "rot13")
 
@@ -96,6 +108,9 @@ DISGUISES: Final[dict[str, Callable[[str], str]]] = {
         asked_in_base64,
         hexadecimal,
         hexadecimal_spaced,
+        escaped,
+        in_percents,
+        in_entities,
         rot13,
         asked_in_rot13,
         backwards,

@@ -75,7 +75,7 @@ class FakeDetector:
             Span(index, match.start(), match.end())
             for index, one in enumerate(segments)
             for match in re.finditer(NEEDLE, one.text)
-            if self.spans and "fr_1" in request_ids
+            if self.spans and "fr_1" in request_ids and one.role is not Role.ASIDE
         ]
 
     async def detect(self, segments: Sequence[Segment]) -> list[Detection]:

@@ -445,6 +445,7 @@ async def test_explain(client: httpx.AsyncClient) -> None:
         "plan": {
             "interventions": [{"action": "decline", "request_ids": [created["id"]], "paths": [["prompt"]]}],
             "shadow": [],
+            "watched": [created["id"]],
         },
         "timings_ms": {"lexical": 0.1},
     }

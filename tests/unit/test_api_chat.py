@@ -163,6 +163,35 @@ def test_who_asks_and_who_supplies() -> None:
     ]
 
 
+def test_what_only_a_template_prints_is_read_aside() -> None:
+    function = {"name": "f", "parameters": {"properties": {"who_wrote_it": {"enum": ["Emma"]}}}}
+    body: dict[str, Any] = {
+        "messages": [
+            {"role": "system", "content": [{"type": "text", "text": "Who wr"}, {"type": "text", "text": "ote it?"}]},
+            {"role": "assistant", "tool_calls": [{"id": "Was it", "type": "function", "function": {"name": "g"}}]},
+            {"role": "tool", "tool_call_id": "or not", "content": "x-anthropic-billing-header is dropped"},
+            user("so?"),
+        ],
+        "tools": [{"type": "function", "function": function}],
+        "documents": [{"Who is": "the poet"}, {"of": "Ulm?"}],
+        "functions": [{"name": "no model is told"}],
+    }
+    CHAT.check(body)
+    assert [one.text for one in CHAT.read(body) if one.role is Role.ASIDE] == [
+        *("Who wrote it?", "Who wr ote it?", "Was it", "x-anthropic-billing-header is dropped", "or not"),
+        "type function function name f parameters properties who_wrote_it enum Emma",
+        *("Who is", "of", "the poetUlm?", "the poet Ulm?"),
+    ]
+    assert supplied(body) == ["Who wr", "ote it?", "g", "f", "the poet", "Ulm?"]
+
+
+def test_of_long_parts_the_seams_are_read() -> None:
+    parts = [{"type": "text", "text": text} for text in ("a" * 400 + "Who wr", "ote it?" + "b" * 800)]
+    (glued,) = (one.text for one in CHAT.read({"messages": [user(parts)]}) if one.role is Role.ASIDE)
+    assert "Who wrote it?" in glued
+    assert len(glued) < 1_100
+
+
 def test_every_segment_stands_where_its_path_says() -> None:
     body: dict[str, Any] = {
         "messages": [
@@ -177,7 +206,7 @@ def test_every_segment_stands_where_its_path_says() -> None:
         value: Any = body
         for step in segment.path:
             value = value[step]
-        assert value == segment.text or isinstance(value, list)
+        assert value == segment.text or segment.role is Role.ASIDE or isinstance(value, list)
 
 
 def test_an_answer_begun_for_the_model_asks() -> None:

@@ -196,6 +196,12 @@ def test_who_asks_and_who_supplies() -> None:
     ]
 
 
+def test_what_only_a_template_prints_is_read_aside() -> None:
+    call = {"type": "function_call", "namespace": "who_wrote", "name": "it", "arguments": "{}", "call_id": "c 1"}
+    read = RESPONSES.read(body(input=[call, user("so?")]))
+    assert [one.text for one in read if one.role is Role.ASIDE] == ["who_wrote c 1"]
+
+
 def test_every_segment_stands_where_its_path_says() -> None:
     request = body(
         instructions="a",
@@ -211,7 +217,7 @@ def test_every_segment_stands_where_its_path_says() -> None:
         value: Any = request
         for step in segment.path:
             value = value[step]
-        assert value == segment.text or isinstance(value, list)
+        assert value == segment.text or segment.role is Role.ASIDE or isinstance(value, list)
 
 
 def test_the_models_unfinished_turn_asks() -> None:

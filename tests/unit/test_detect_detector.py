@@ -209,6 +209,7 @@ async def test_supplied_text_reaches_the_low_band_at_most(queue: EncoderQueue, t
     assert (found.band, found.segments, found.spans) == (Band.LOW, (), ())
     assert "supplied" in found.evidence.read_as
     assert found.probability >= found.threshold
+    assert await detector.detect([replace(supplied, role=Role.ASIDE), asked]) == [found]
     (alone,) = await detector.detect([replace(supplied, role=Role.ASKS), asked])
     assert (alone.band, alone.segments) == (Band.HIGH, (0,))
     assert "supplied" not in alone.evidence.read_as
@@ -360,6 +361,7 @@ async def test_names_are_found_in_supplied_segments_too(queue: EncoderQueue) -> 
     segments = [
         Segment(("messages", 0, "content"), "You admire Zelda Quillwort.", Role.SUPPLIES),
         Segment(("messages", 1, "content"), "Who found the glowing moss?", Role.ASKS),
+        Segment(("messages",), "You admire Zelda Quillwort.", Role.ASIDE),
     ]
     assert detector.names({"r1"}, segments) == [Span(0, 11, 26)]
     assert detector.names({"another"}, segments) == []
