@@ -6,7 +6,8 @@
                stage; and how many of the near neighbours and others that it flags wrongly are spared
     long       questions in 2,000 tokens of prose, and in one of ten passages of 800: the share found, and the time to
                verdict, by how many windows of a request the encoder reads at most
-    curve      both shares for other cutoffs
+    curve      both shares for other cutoffs, and what those lose of the made-up prompts that the cutoff was calibrated
+               on: on people, works, records and topics, of which TOFU has the first alone
 
 Needs TOFU in UNREMEMBER_TOFU_DIR. The first run distils the encoder, a few minutes.
 
@@ -27,7 +28,6 @@ import json
 import random
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -99,6 +99,7 @@ class Measurement:
         ordinary = [Prompt((text,)) for text in ordinary_prompts()]
         of_ordinary = np.array([sifted.likely(one.text) for one in ordinary])
         of_flagged = np.array([sifted.likely(one.text) for one in flagged])
+        of_calibrating = np.array(self.static.cutoff.found)
         thresholds = np.unique(np.quantile(of_ordinary[np.isfinite(of_ordinary)], np.linspace(0, 1, 41)))
         return {
             "scopes": len(scopes),
@@ -116,6 +117,7 @@ class Measurement:
                     "threshold": float(threshold),
                     "ended": Share.where(of_ordinary < threshold).figures(),
                     "missed": Share.where(of_flagged < threshold).figures(),
+                    "calibrating_missed": Share.where(of_calibrating < threshold).figures(),
                 }
                 for threshold in thresholds
             ],
@@ -193,7 +195,12 @@ async def run(made: Measurement) -> dict[str, Any]:
         "command": " ".join(["python", "benchmarks/static_embeddings.py", *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "targets": TARGETS,
-        "cutoff": asdict(static.cutoff),
+        "cutoff": {
+            "threshold": static.cutoff.threshold,
+            "missed": static.cutoff.missed,
+            "confidence": static.cutoff.confidence,
+            "calibrated": len(static.cutoff.found),
+        },
         "splits": {split: await made.measured(split) for split in made.options.data},
     }
 
@@ -208,9 +215,10 @@ def plot(report: dict[str, Any], path: Path) -> None:
     figure, (ends, longs) = plt.subplots(ncols=2, figsize=(11, 4), layout="constrained")
     for split, found in report["splits"].items():
         label = f"{split}: {found['scopes']} scopes"
-        missed = [100 * row["missed"]["share"] for row in found["curve"]]
         ended = [100 * row["ended"]["share"] for row in found["curve"]]
-        ends.plot(missed, ended, marker=".", label=label)
+        for whose, of in (("missed", "its own"), ("calibrating_missed", "those of calibration")):
+            missed = [100 * row[whose]["share"] for row in found["curve"]]
+            ends.plot(missed, ended, marker=".", label=f"{label}, {of}")
         ends.plot([100 * found["missed"]["share"]], [100 * found["ended"]["share"]], "k*")
         for name, rows in found["long"].items():
             taken = [row["ms"]["p50"]["value"] for row in rows]

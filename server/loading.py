@@ -81,7 +81,7 @@ def load_static(
         static.save(path)
     cutoff = static.cutoff
     told = "the static stage loses at most %.2g %% of what the whole detector finds, with confidence %g (%d prompts)"
-    log.info(told, 100.0 * cutoff.missed, cutoff.confidence, cutoff.calibrated)
+    log.info(told, 100.0 * cutoff.missed, cutoff.confidence, len(cutoff.found))
     return static
 
 

@@ -11,7 +11,7 @@ import bisect
 import functools
 import math
 import zipfile
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -43,8 +43,8 @@ class Cutoff:
     """The share, of what the whole detector finds in scope, that is lost by this at most,"""
     confidence: float = 0.0
     """with this confidence,"""
-    calibrated: int = 0
-    """by so many prompts that it found."""
+    found: tuple[float, ...] = ()
+    """by prompts that it found: how near each came, as `Prefilter.likely` has it."""
 
 
 EVERYTHING_MAY_BE_INSIDE: Final = Cutoff(-math.inf)
@@ -113,7 +113,8 @@ class StaticEncoder:
                 said=self.said,
                 heard=self.heard,
                 mapping=self.mapping,
-                cutoff=np.array(astuple(self.cutoff)),
+                cutoff=np.array([self.cutoff.threshold, self.cutoff.missed, self.cutoff.confidence]),
+                found=np.array(self.cutoff.found),
             )
         partial.replace(path)
 
@@ -128,10 +129,10 @@ class StaticEncoder:
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = dict(file)
-            threshold, missed, confidence, calibrated = arrays["cutoff"].tolist()
+            threshold, missed, confidence = arrays["cutoff"].tolist()
             tokenizer = arrays["tokenizer"].tobytes().decode()
             tokens, said, heard, mapping = (arrays[name] for name in ("tokens", "said", "heard", "mapping"))
-            cutoff = Cutoff(threshold, missed, confidence, int(calibrated))
+            cutoff = Cutoff(threshold, missed, confidence, tuple(arrays["found"].tolist()))
             return cls(tokenizer, tokens, said, heard, mapping, cutoff)
         except (EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise ValueError("the file holds no static encoder") from error

@@ -85,7 +85,7 @@ def distil(
         )
     )
     above = neyman_pearson_threshold(-np.array(told), alpha=MISSED, confidence=CONFIDENCE)
-    return replace(static, cutoff=Cutoff(min(1.0, -above.probability), above.alpha, CONFIDENCE, len(told)))
+    return replace(static, cutoff=Cutoff(min(1.0, -above.probability), above.alpha, CONFIDENCE, tuple(told)))
 
 
 def _tokens(directory: Path, progress: Callable[[float], None]) -> tuple[str, NDArray[np.float16]]:

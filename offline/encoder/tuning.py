@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from dataclasses import asdict, dataclass
@@ -31,6 +32,12 @@ class Tuning:
     margin: float = 0.5
     """Cosine distance that texts about different owners should have at least."""
     seed: int = 1
+
+    @property
+    def digest(self) -> str:
+        """Tells apart what is tuned on, and how: 16 hexadecimal digits."""
+        pairs = [(pair.one, pair.other, pair.same) for pair in training_pairs(self.pairs, self.seed)]
+        return hashlib.sha256(json.dumps([asdict(self), pairs]).encode()).hexdigest()[:16]
 
 
 def tune(

@@ -38,7 +38,7 @@ def evaluate_detectors(
     windows: int | None,
     rates: tuple[float, float, float],
     cache: Path | None,
-    tuned: Path | None,
+    tuned: Callable[[str], Path],
     seed: int,
     sample: int,
     latency: int,
@@ -50,7 +50,8 @@ def evaluate_detectors(
 
     Args:
         static: the static stage's embeddings, or None where the settings ask for none.
-        windows: of a request, as many as the encoder reads at most after the static stage.
+        windows: as many as the encoder reads at most after the static stage.
+        tuned: gives the files of CURaTE's encoder, tuned from the one of a fingerprint.
         rates: the high band's false-positive rate, the low band's, and the confidence of both.
         downloads: where packages with data are kept.
         progress: is told what is being done, how much of it, and of how much.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from offline.evaluation.guard import Rates
     from offline.evaluation.latency import Latency
 
-BASELINES = ("cosine", "eco", "o3")
+BASELINES = ("cosine", "eco", "o3", "curate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ class Tools:
     rates: Rates
     cache: Path | None
     """Where embeddings are kept between runs."""
-    tuned: Path | None
-    """A contrastively tuned encoder's files."""
+    tuned: Callable[[str], Path]
+    """The files of an encoder contrastively tuned from the one of a fingerprint, made or at hand."""
     load: Callable[[Path], Encoder]
     static: Callable[[Encoder, Calibration], StaticEncoder | None] = lambda _encoder, _calibration: None
     """The static embeddings of an encoder, made or read; None if there is to be no static stage."""
@@ -203,8 +203,8 @@ def _contestants(
         layers = LayerEncoder(tools.directory, tools.encoder.fingerprint, tools.cache)
         stack.callback(layers.close)
         yield OutlierDetector(layers.encode, forget, seed=options.seed)
-    if tools.tuned is not None:
-        loaded = tools.load(tools.tuned)
+    if "curate" in options.baselines:
+        loaded = tools.load(tools.tuned(tools.encoder.fingerprint))
         tuned = RememberingEncoder(loaded, loaded.fingerprint, tools.cache)
         stack.callback(tuned.close)
         yield Cosine(tuned.encode, forget, tuned=True)

@@ -64,15 +64,22 @@ class Question:
 def load(topic: str, *, cache: Path) -> DataSet:
     """Half of the topic's questions as examples of one request, the other half asked; near: all other topics.
 
+    With ``+names`` after the topic the request also gives names, as whoever is asked in other languages would do: what
+    its subject is called in them, and what people name instead.
+
     Lists whose questions mostly are links to pictures are left out, and so are questions of other lists
     that are about the topic after all.
 
     Raises:
         DataError: no such topic, or the lists are not to be had.
     """
-    if topic not in TOPICS:
-        raise DataError(f"there is no trivia topic {topic!r}; there are {', '.join(TOPICS)}.")
+    topic, _, given = topic.partition("+")
+    if topic not in TOPICS or given not in ("", "names"):
+        known = ", ".join(TOPICS)
+        raise DataError(f"there is no trivia topic {topic!r}; there are {known}, each also with +names.")
     about = TOPICS[topic]
+    languages = read_data("languages").get(topic, {})
+    names = dict.fromkeys(name for sides in languages.values() for name in sides["names"]) if given else {}
     files = _files(cache)
     if f"{topic}.yaml" not in files:
         raise DataError(f"the trivia lists lack {topic}.yaml.")
@@ -86,17 +93,20 @@ def load(topic: str, *, cache: Path) -> DataSet:
     others = {one.text: one for questions in texts for one in questions}
     near = [one for one in others.values() if not _is_about(one, about)]
     return DataSet(
-        name=f"trivia:{topic}",
+        name=f"trivia:{topic}" + "+names" * bool(given),
         requests=(
             Source(
-                about.subject, about.kind, examples=tuple(Example(one.text, one.answers[0]) for one in asked[:half])
+                about.subject,
+                about.kind,
+                aliases=tuple(names),
+                examples=tuple(Example(one.text, one.answers[0]) for one in asked[:half]),
             ),
         ),
         positives=(
             *(Prompt((one.text,), about.subject, one.answers[0]) for one in asked[half:]),
-            *_in_languages(topic, "positives", about.subject),
+            *_in_languages(languages, "positives", about.subject),
         ),
-        near=(*(Prompt((one.text,), answer=one.answers[0]) for one in near), *_in_languages(topic, "near", "")),
+        near=(*(Prompt((one.text,), answer=one.answers[0]) for one in near), *_in_languages(languages, "near", "")),
         background=tuple(Prompt((text,)) for text in ordinary_prompts()),
         digests={"trivia lists": hashlib.sha256(b"".join(files[name] for name in sorted(files))).hexdigest()},
         notes=(
@@ -107,9 +117,9 @@ def load(topic: str, *, cache: Path) -> DataSet:
     )
 
 
-def _in_languages(topic: str, side: str, subject: str) -> Iterable[Prompt]:
+def _in_languages(languages: dict[str, Any], side: str, subject: str) -> Iterable[Prompt]:
     """Questions in other languages, written for this project; English ones are the lists'."""
-    for language, sides in read_data("languages").get(topic, {}).items():
+    for language, sides in languages.items():
         for text in sides[side]:
             yield Prompt((text,), subject, form=f"language: {language}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +17,8 @@ from server.cli.errors import CliError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from server.settings import Settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,8 +47,8 @@ def detector(
     data: Annotated[
         list[str],
         typer.Option(
-            help="What to measure on: tofu:forget01, tofu:forget05, tofu:forget10, trivia:harrypotter, trivia:lotr, "
-            "or a directory. Repeat it for several.",
+            help="What to measure on: tofu:forget01, tofu:forget05, tofu:forget10, trivia:harrypotter, trivia:lotr "
+            "(+names: with names in other languages), or a directory. Repeat it for several.",
             show_default=False,
         ),
     ],
@@ -60,11 +63,15 @@ def detector(
         typer.Option(min=1, help="Positives of each form, at most; half as many near neighbours. Plain: all of them."),
     ] = 200,
     baselines: Annotated[
-        str, typer.Option(help="Published detectors to compare with, comma-separated: cosine, eco, o3; or none.")
-    ] = "cosine,eco,o3",
+        str,
+        typer.Option(
+            help="Published detectors to compare with, comma-separated: cosine, eco, o3, curate; or none. The last "
+            "tunes an encoder the first time, which takes ten minutes and is kept."
+        ),
+    ] = "cosine,eco,o3,curate",
     tuned: Annotated[
         Path | None,
-        typer.Option(help="Directory of a contrastively tuned encoder, for CURaTE's recipe.", show_default=False),
+        typer.Option(help="A tuned encoder for CURaTE's recipe, in place of the one kept.", show_default=False),
     ] = None,
     latency: Annotated[
         int, typer.Option(min=0, help="Prompts whose verdict is timed, with nothing remembered; 0: none.")
@@ -111,7 +118,7 @@ def detector(
                     settings.calibration_confidence,
                 ),
                 cache=cache,
-                tuned=tuned,
+                tuned=lambda fingerprint: tuned or _tuned(settings, fingerprint, progress),
                 seed=seed,
                 sample=sample,
                 latency=latency,
@@ -123,6 +130,27 @@ def detector(
                 _print(figures, directory)
     except job("evaluation-error") as error:
         raise CliError(str(error)) from None
+
+
+def _tuned(settings: Settings, fingerprint: str, progress: Callable[[str, int, int], None]) -> Path:
+    """The encoder of the settings, tuned as `train encoder` does by default; kept for the next time."""
+    from server.assets import encoder_directory
+
+    tuning = job("tuning")()
+    kept = settings.cache_dir / "tuned" / f"{fingerprint[:16]}-{tuning.digest}"
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=kept.parent) as scratch:
+            made = Path(scratch) / "encoder"
+            job("tune-encoder")(
+                encoder_directory(settings),
+                made,
+                tuning,
+                threads=settings.encoder_threads,
+                progress=partial(progress, "tuning CURaTE's encoder, pairs"),
+            )
+            made.rename(kept)
+    return kept
 
 
 def _share(progress: Callable[[str, int, int], None], share: float) -> None:

@@ -57,7 +57,7 @@ def test_what_static_embeddings_end_the_whole_detector_would_let_pass(tmp_path: 
     assert told == sorted(told)
     assert told[-1] == 1.0
     # Few prompts guarantee little, and it says so.
-    assert static.cutoff.calibrated > 50
+    assert len(static.cutoff.found) > 50
     assert static.cutoff.missed > 0.001
     assert 0.1 < static.cutoff.threshold < 0.9
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -306,7 +307,7 @@ def test_windows_hold_every_character_that_is_no_blank_and_vectors_are_of_length
 
 
 def test_it_is_kept_in_a_file(tmp_path: Path, static: StaticEncoder) -> None:
-    kept = replace(static, cutoff=Cutoff(0.5, 0.001, 0.95, 3_100))
+    kept = replace(static, cutoff=Cutoff(0.5, 0.001, 0.95, (0.75, math.inf)))
     kept.save(tmp_path / "static.npz")
     again = StaticEncoder.load(tmp_path / "static.npz")
     assert np.array_equal(again.encode([ASKED, ORDINARY]), kept.encode([ASKED, ORDINARY]))

@@ -185,6 +185,10 @@ def test_trivia_is_halved_and_questions_of_other_lists_about_it_are_left_out(lis
     in_languages = Counter(prompt.form for prompt in (*data.positives, *data.near) if prompt.form != PLAIN)
     assert in_languages == {f"language: {name}": 20 for name in ("German", "Spanish", "French", "Chinese", "Russian")}
     assert data == load("trivia:harrypotter", cache=tmp_path)
+    assert request.aliases == ()
+    named = load("trivia:harrypotter+names", cache=tmp_path)
+    assert {"Хогвартс", "哈利·波特"} <= {*named.requests[0].aliases}
+    assert (named.positives, named.near) == (data.positives, data.near)
 
 
 def test_forms_of_mentions_are_not_near_those_that_were_learned_from() -> None:

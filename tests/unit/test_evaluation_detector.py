@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +32,6 @@ from tests.fakes.encoder import WordEncoder, calibration, embed, static_encoder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 pytestmark = pytest.mark.thorough
 SUBJECT = "Zelda Quillwort"
@@ -201,7 +201,7 @@ def _tools() -> Tools:
         calibrate=lambda _: calibration(),
         rates=Rates(0.001, 0.01, 0.95),
         cache=None,
-        tuned=None,
+        tuned=lambda _: Path(),
         load=lambda _: encoder,  # type: ignore[arg-type,return-value]
     )
 
@@ -301,7 +301,7 @@ def test_the_whole_command_on_a_directory(tmp_path: Path) -> None:
             windows=None,
             rates=(0.001, 0.01, 0.95),
             cache=None,
-            tuned=None,
+            tuned=lambda _: Path(),
             seed=1,
             sample=5,
             latency=0,
