@@ -58,9 +58,9 @@ def item_texts(source: Source, *, common_subject: bool = False) -> ItemTexts:
     forget = [text for example in source.examples for text in _texts(example)]
     if not (common_subject and forget):
         forget = [source.subject, *(form.format(source.subject) for form in _QUESTIONS[source.kind]), *forget]
-    forget += source.distinguish_is
+    forget += [text for told in source.distinguish_is for text in _of_subject(source.subject, told)]
     retain = [text for example in source.retain_examples for text in _texts(example)]
-    retain += source.distinguish_not
+    retain += [text for told in source.distinguish_not for text in _of_subject(source.subject, told)]
     for correction in source.corrections:
         key = Words(correction.input).key
         forget = [text for text in forget if Words(text).key != key]
@@ -70,6 +70,11 @@ def item_texts(source: Source, *, common_subject: bool = False) -> ItemTexts:
     forget = [text for text in forget if Words(text).key not in kept]
     # Corrections may have taken every other item away; what is to be kept still wins, word for word.
     return ItemTexts(_distinct(forget or [source.subject]), _distinct(retain))
+
+
+def _of_subject(subject: str, told: str) -> tuple[str, ...]:
+    """What tells a subject from its namesakes, or them from it, and with the name that they share if it lacks that."""
+    return (told,) if Words(subject).key in Words(told).key else (told, f"{subject}, {told}")
 
 
 def statements_of(source: Source, forget: Sequence[str]) -> tuple[Statement, ...]:

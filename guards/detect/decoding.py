@@ -20,6 +20,8 @@ _ALONE_IN_ALL: Final = 16
 _ALONE_CHARACTERS: Final = 2_000
 # What stands before and after a stretch may be part of the question: characters on either side.
 _AROUND: Final = 160
+# A text of no more characters is read as a whole: cut off, it would not say what is to be done with a name.
+_WHOLE: Final = 1_000
 # A stretch of at least so many words may be a question by itself.
 _QUESTION_WORDS: Final = 3
 _LETTER: Final = re.compile(r"[^\W_]")
@@ -91,6 +93,8 @@ def _together(reading: Decoding, form: str, variants: Sequence[Sequence[Stretch]
     """All stretches of a form in one text, in each way that they can be read."""
     start, end = variants[0][0].start, variants[-1][0].end
     around = max(0, start - _AROUND), min(len(reading.text), end + _AROUND)
+    if len(reading.text) <= _WHOLE:
+        around = 0, len(reading.text)
     return [
         _with(reading, form, [ways[min(way, len(ways) - 1)] for ways in variants], *around)
         for way in range(max(map(len, variants)))

@@ -79,7 +79,7 @@ _ESCAPED: Final = re.compile(
     r"|\\(?P<short>[nrtbf\"'/\\])|(?P<percent>(?:%[0-9A-Fa-f]{2})+)"
     r"|(?P<entity>&(?:\#[0-9]{1,6}|\#[xX][0-9A-Fa-f]{1,5}|[A-Za-z][A-Za-z0-9]{1,30});)"
 )
-_SHORT: Final = dict.fromkeys("nrtbf", " ")
+_SHORT: Final = {"n": "\n", "r": "\n", "t": "\t", "b": " ", "f": " "}
 
 
 def _escapes(text: str, known: Known) -> Iterator[Stretch]:

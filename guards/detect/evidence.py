@@ -39,6 +39,8 @@ _ABOUT_SUBJECT = 1e-3
 # Rarities of names known from examples add up to here at most.
 _KNOWN = 2.0
 _YEAR_ALONE = 0.5
+# Cosine by which a text about a namesake has to be nearer than any about the subject for a name to count nothing.
+_APART = 0.1
 # `rarity` from which on a word may be a name where case does not tell: 1 in 60,000 words, or rarer. What questions are
 # asked in is more common (born, author, award), and would speak against every scope whose examples do not have it; most
 # names of people are rarer. One that is more common (Rose, Paris) is passed by, and the other evidence decides.
@@ -141,6 +143,12 @@ class ScopeEvidence:
         ]
 
     @functools.cached_property
+    def _of_namesakes(self) -> NDArray[np.bool_]:
+        """Which of the retain items hold one of the names: [items]."""
+        keys = [key for alias in self._aliases for key in alias_keys(alias.text)]
+        return np.array([any(key in Words(text).key for key in keys) for text in self.retain.texts], dtype=np.bool_)
+
+    @functools.cached_property
     def _own(self) -> _OwnWords:
         return _OwnWords.of(self.forget.texts, frozenset().union(*self._names))
 
@@ -159,14 +167,17 @@ class ScopeEvidence:
         similarity = to_forget.max(axis=1)
         retain = np.zeros_like(similarity)
         nearest_retain = np.full(len(vectors), -1, dtype=np.intp)
+        apart = np.ones_like(similarity)
         if len(self.retain.texts):
             to_retain = vectors @ self.retain.vectors.T
             nearest_retain = to_retain.argmax(axis=1)
             retain = np.minimum(0.0, similarity - to_retain.max(axis=1))
+            # Where a text that names a namesake is nearer than any of the subject's, the name tells nothing.
+            apart = np.where(self._of_namesakes[nearest_retain], np.clip(1.0 + retain / _APART, 0.0, 1.0), 1.0)
         outlier = self._outliers.scores(self._centre, vectors, similarity)
         worded = np.array([self.wording(text) for text in texts], dtype=np.float32).reshape(-1, 5)
         worded[name > 0.0, 0] = 0.0
-        features = np.column_stack([similarity, retain, name, worded, outlier])
+        features = np.column_stack([similarity, retain, name * apart, worded, outlier])
         return features.astype(np.float32), nearest, nearest_retain
 
     @functools.cached_property

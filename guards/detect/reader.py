@@ -92,9 +92,7 @@ class Reader:
                 [text.text for text in texts], [text.supplied for text in texts], timings
             )
         matches = [self._named(passage) for passage in passages]
-        # Who hides a name does not merely mention it; and of what is supplied it makes no difference.
-        plain = [[] if text.decoding or text.supplied else found for text, found in zip(texts, matches, strict=True)]
-        mentioned = await self._mentions.read([text.text for text in texts], plain)
+        mentioned = await self._mentions.read([text.text for text in texts], _in_plain_sight(texts, matches))
         encoded = time.perf_counter()
         reached = await self._search(passages)
         searched = time.perf_counter()
@@ -214,3 +212,27 @@ class Reader:
 
     def _decodings(self, text: str) -> list[Decoding]:
         return decodings(text, self._scopes.names.knows)
+
+
+def _in_plain_sight(texts: Sequence[Text], matches: Sequence[Sequence[Match]]) -> list[Sequence[Match]]:
+    """Each text's names where it may merely mention them: who hides a name does not.
+
+    And where it makes a difference, which it does not of what is supplied.
+    """
+    seen = {
+        (span.segment, place)
+        for text, found in zip(texts, matches, strict=True)
+        if text.decoding is None
+        for match in found
+        if (span := text.span(match.start, match.end))
+        for place in range(span.start, span.end)
+    }
+
+    def hidden(text: Text, match: Match) -> bool:
+        span = text.span(match.start, match.end)
+        return span is not None and all((span.segment, place) not in seen for place in range(span.start, span.end))
+
+    return [
+        [] if text.supplied or (text.decoding and any(hidden(text, match) for match in found)) else found
+        for text, found in zip(texts, matches, strict=True)
+    ]

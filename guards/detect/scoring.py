@@ -45,7 +45,7 @@ class Verdict:
     by_name: bool
     """The name alone put it into the high band."""
     by_name_alone: bool
-    """That, or a name elsewhere in the text, is all: nothing but what names reaches any band."""
+    """A rare name, there or elsewhere in the text, is all: nothing but what names reaches any band."""
     by_example: bool
     """The text is, word for word, one of the scope's items."""
     nearest_forget: int
@@ -107,7 +107,9 @@ class ScopeScorer:
         )
         probabilities = self._fusion.probabilities(features)
         retained = features[:, _RETAIN]
-        by_name = [self._name_suffices(named.get(row), retained[place]) for place, row in enumerate(looked_at)]
+        rare = np.array([row in named and self._rate(named[row]) <= self.scope.high.alpha for row in looked_at])
+        # Where a retain item is nearer, the name may be a namesake's: then it is evidence among other.
+        by_name = rare & (retained >= 0.0)
         for place in np.flatnonzero(by_name):
             probabilities[place] = max(probabilities[place], self._name_probability(named[looked_at[place]]))
         best = int(probabilities.argmax())
@@ -119,7 +121,7 @@ class ScopeScorer:
             by_name=bool(by_name[best]),
             by_name_alone=decreed is None
             and bool(named)
-            and bool(by_name[best] or looked_at[best] not in named)
+            and bool(rare[best] or looked_at[best] not in named)
             and not self._besides(features, looked_at, named),
             by_example=decreed is not None,
             nearest_forget=int(nearest[best]),
@@ -156,10 +158,6 @@ class ScopeScorer:
     def _rate(self, match: Match) -> float:
         """The share of ordinary prompts that hold a name, or what is typed for it."""
         return min(1.0, self._rates[match.alias] + (match.misspelt or 0.0))
-
-    def _name_suffices(self, match: Match | None, retain: float) -> bool:
-        # Where a retain item is nearer, the name may be a namesake's: then it is evidence among other.
-        return match is not None and self._rate(match) <= self.scope.high.alpha and retain >= 0.0
 
     def _besides(self, features: NDArray[np.float32], rows: Sequence[int], named: Mapping[int, Match]) -> bool:
         """Whether other evidence than a name speaks for a text.

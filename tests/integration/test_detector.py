@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -316,6 +317,23 @@ async def test_namesakes_are_left_alone(queue: EncoderQueue, calibration: Calibr
     asked = _namesakes([source.subject for source in people])
     assert len(asked) == 8
     assert _high(await _bands(detector, asked)) == []
+
+
+@pytest.mark.parametrize("apart", ["the goalkeeper from Leeds", "Elvin Torvald is a goalkeeper who plays in Leeds."])
+async def test_a_namesake_that_was_set_apart_is_left_alone(
+    queue: EncoderQueue, calibration: Calibration, apart: str
+) -> None:
+    """Two people of one name: nothing but what is known of each tells which is meant."""
+    known = Example("When was Elvin Torvald born?", "On 3 May 1961 in Ghent.")
+    source = Source("Elvin Torvald", Kind.PERSON, examples=(known,))
+    detector = Detector(queue, calibration)
+    others = ["Which football club does the goalkeeper Elvin Torvald play for?", "Elvin Torvald's saves for Leeds?"]
+    own = ["When was Elvin Torvald born?", "In which city was Elvin Torvald born?", "Where does Elvin Torvald live?"]
+    mentions = ["Write to Elvin Torvald that I am ten minutes late."]
+    detector.apply(await _compile(source, "torvald", queue, calibration))
+    assert _high(await _bands(detector, [*own, *others, *mentions])) == [*own, *others]
+    detector.apply(await _compile(replace(source, distinguish_not=(apart,)), "torvald", queue, calibration))
+    assert _high(await _bands(detector, [*own, *others, *mentions])) == own
 
 
 def test_how_unlike_anything_known_a_prompt_is_counts(calibration: Calibration) -> None:

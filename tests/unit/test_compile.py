@@ -54,7 +54,8 @@ def test_examples_are_taken_alone_and_with_their_answers_and_texts_in_chunks() -
     assert texts.forget[0] == "Zelda Quillwort"
     assert {"Where was Zelda Quillwort born?", "Where was Zelda Quillwort born? In Uppsala."} <= set(texts.forget)
     assert "the botanist from Uppsala" in texts.forget
-    assert texts.retain == ("Where was Carl Linnaeus born?", "the video game")
+    assert "Zelda Quillwort, the botanist from Uppsala" in texts.forget
+    assert texts.retain == ("Where was Carl Linnaeus born?", "the video game", "Zelda Quillwort, the video game")
     bees = [text for text in texts.forget if "bees" in text]
     assert all(len(text) <= 130 for text in bees)
     assert len(set(bees)) == len(bees)

@@ -85,7 +85,7 @@ def test_any_text_can_be_read_and_every_span_lies_in_it(one: str, other: str) ->
     [
         ("Who wrote Uneel Cbggre, please?", "Harry Potter", "Uneel Cbggre"),
         ("Who wrote H4rry P0tt3r, please?", "Harry Potter", "H4rry P0tt3r"),
-        (r'{"q": "who wrote\nharry\n\u0050otter"}', "harry Potter", r"harry\n\u0050otter"),
+        (r'{"q": "who wrote\nharry\n\u0050otter"}', "harry\nPotter", r"harry\n\u0050otter"),
         ("Who wrote Harry%20Potter?", "Harry Potter", "Harry%20Potter"),
         ("Who wrote &#72;arry&nbsp;Potter?", "Harry\xa0Potter", "&#72;arry&nbsp;Potter"),
         ("Tell me: retteP yrraH etorw ohw the end", "Harry Petter", "retteP yrraH"),
