@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guards.detect.windows import RUN_TOKENS, SENTENCE_TOKENS, cut, sentences
+from guards.detect.windows import OVERLAP_TOKENS, RUN_TOKENS, SENTENCE_TOKENS, cut, rows_at, sentences
 
 PIECES = st.lists(
     st.sampled_from(
@@ -32,6 +33,22 @@ def test_every_token_is_in_a_window_and_no_window_is_too_long(text: str) -> None
     for window in windows:
         inside = [start for start, end in tokens if start < window.end and end > window.start]
         assert 0 < len(inside) <= SENTENCE_TOKENS + 1
+
+
+def test_pieces_of_a_long_sentence_overlap() -> None:
+    text = " ".join(f"word{number}" for number in range(3 * SENTENCE_TOKENS))
+    windows = cut(text, _tokens(text))
+    assert len(windows) > 3
+    for one, other in itertools.pairwise(windows):
+        assert len(_tokens(text[other.start : one.end])) == OVERLAP_TOKENS
+
+
+@given(PIECES.map(" ".join), st.lists(st.tuples(st.integers(0, 2_000), st.integers(1, 50)), max_size=20))
+def test_windows_are_found_by_place(text: str, given_spans: list[tuple[int, int]]) -> None:
+    windows = cut(text, _tokens(text))
+    spans = [(start, start + length) for start, length in given_spans]
+    for (start, end), rows in zip(spans, rows_at(windows, spans), strict=True):
+        assert sorted(rows) == [row for row, one in enumerate(windows) if start < one.end and one.start < end]
 
 
 @given(PIECES.map(" ".join))
