@@ -60,9 +60,9 @@ def turns_of(segments: Sequence[Segment]) -> list[Turn]:
     for number in sorted(by_turn)[-_TURNS:]:
         places = by_turn[number]
         users = segments[places[0]].role is Role.ASKS
-        # The parts of a turn stand there together too, as the longest.
-        text = max((segments[place].text for place in places), key=len)
-        text = text if users else text[-_ANSWER_CHARACTERS:]
+        texts = [segments[place].text for place in places]
+        # The parts of a user's turn stand there together too, as the longest.
+        text = max(texts, key=len) if users else "\n".join(texts)[-_ANSWER_CHARACTERS:]
         refers = reference_model().refers(text) if users and turns else 0.0
         turns.append(Turn(tuple(places), text, users, refers))
     return turns if any(turn.refers for turn in turns) else []

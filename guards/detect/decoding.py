@@ -47,7 +47,7 @@ def decodings(text: str, known: Callable[[str], bool] = lambda word: False) -> l
     """Every way to read ``text`` but the plain one; none for ordinary text.
 
     ``known`` tells whether a folded word is part of a name that is looked for. Of each form there is a reading of all
-    that is written in it, whatever else the text holds, and of what these hide in turn: at most 66, none longer than
+    that is written in it, whatever else the text holds, and of what these hide in turn: at most 84, none longer than
     the text. What may be a question by itself is read so as well: at most 16, of 2,000 characters more than the text's.
     """
     found: dict[str, Decoding] = {}
@@ -63,7 +63,7 @@ def decodings(text: str, known: Callable[[str], bool] = lambda word: False) -> l
                 continue
             alone.append(_alone(reading, form, variants))
             for decoding in _together(reading, form, list(variants.values())):
-                if decoding.text != text and found.setdefault(decoding.text, decoding) is decoding:
+                if decoding.text not in ("", text) and found.setdefault(decoding.text, decoding) is decoding:
                     deeper += [decoding] * (form in WRAPPINGS)
         frontier = deeper
     return list((_chosen(alone, len(text) + _ALONE_CHARACTERS) | found).values())

@@ -155,7 +155,7 @@ class Detector:
             verdicts = self._judge(scorer, readings, named, of_request)
             if turns:
                 verdicts = carried(turns, by_turn, verdicts, spoken.get(request_id, {}))
-            detection = self._detection(scorer, verdicts, readings)
+            detection = self._detection(scorer, verdicts, readings, named)
             if detection is not None:
                 detections.append(detection)
         return detections
@@ -204,7 +204,10 @@ class Detector:
 
     @staticmethod
     def _detection(
-        scorer: ScopeScorer, verdicts: Mapping[int, Verdict], readings: Sequence[Reading]
+        scorer: ScopeScorer,
+        verdicts: Mapping[int, Verdict],
+        readings: Sequence[Reading],
+        named: Sequence[Mapping[str, Sequence[Match]]],
     ) -> Detection | None:
         if not verdicts:
             return None
@@ -222,15 +225,15 @@ class Detector:
         )
         verdict, band = verdicts[decisive], bands[decisive]
         flagged = [
-            readings[place]
+            place
             for place in verdicts
             if band is not Band.CLEAR and bands[place] is band and not readings[place].of.supplied
         ]
         spans = {
             span
-            for reading in flagged
-            for match in reading.matches
-            if match.request_id == scope.request_id and (span := reading.of.span(match.start, match.end))
+            for place in flagged
+            for match in named[place].get(scope.request_id, ())
+            if (span := readings[place].of.span(match.start, match.end))
         }
         return Detection(
             request_id=scope.request_id,
@@ -241,7 +244,7 @@ class Detector:
             band=band,
             threshold=scope.high.probability,
             margin=verdict.probability - scope.high.probability,
-            segments=tuple(sorted({reading.of.segment for reading in flagged})),
+            segments=tuple(sorted({readings[place].of.segment for place in flagged})),
             spans=tuple(sorted(spans, key=_in_order)),
             evidence=_evidence(scorer, verdict, band, readings[decisive]),
         )
@@ -253,11 +256,10 @@ class Detector:
 
 
 def _band(scorer: ScopeScorer, verdict: Verdict, reading: Reading) -> Band:
-    """The band of a reading: the low one for what merely mentions, and at most that for what is supplied."""
-    if verdict.by_name_alone and scorer.scope.request_id in reading.mentioned:
-        return Band.LOW
+    """The band of a reading: at most the low one for what merely mentions, and for what is supplied."""
     band = scorer.band(verdict.probability)
-    return Band.LOW if band is Band.HIGH and reading.of.supplied else band
+    mentions = verdict.by_name_alone and scorer.scope.request_id in reading.mentioned
+    return Band.LOW if band is Band.HIGH and (mentions or reading.of.supplied) else band
 
 
 def _in_order(span: Span) -> tuple[int, int, int]:

@@ -75,9 +75,10 @@ _LETTERS: Final = re.compile(r"[^\W\d_]+")
 # ---- escapes
 
 _ESCAPED: Final = re.compile(
-    r"(?P<units>(?:\\u[0-9A-Fa-f]{4})+)|\\u\{(?P<point>[0-9A-Fa-f]{1,5})\}|\\x(?P<byte>[0-9A-Fa-f]{2})"
-    r"|\\(?P<short>[nrtbf\"'/\\])|(?P<percent>(?:%[0-9A-Fa-f]{2})+)"
-    r"|(?P<entity>&(?:\#[0-9]{1,6}|\#[xX][0-9A-Fa-f]{1,5}|[A-Za-z][A-Za-z0-9]{1,30});)"
+    r"(?P<units>(?:(?:\\|%)u[0-9A-Fa-f]{4})+)"
+    r"|\\(?:u\{0*(?P<point>[0-9A-Fa-f]{1,5})\}|U000(?P<long>[0-9A-Fa-f]{5})|x(?P<byte>[0-9A-Fa-f]{2}))"
+    r"|\\(?P<octal>[0-3][0-7]{2})|\\(?P<short>[nrtbf\"'/\\])|(?P<percent>(?:%[0-9A-Fa-f]{2})+)"
+    r"|(?P<entity>&(?:\#0*[0-9]{1,6};?|\#[xX]0*[0-9A-Fa-f]{1,5};?|[A-Za-z][A-Za-z0-9]{1,30};))"
 )
 _SHORT: Final = {"n": "\n", "r": "\n", "t": "\t", "b": " ", "f": " "}
 
@@ -94,9 +95,11 @@ def _unescaped(run: re.Match[str]) -> str:
     written = run.group(run.lastgroup or 0)
     match run.lastgroup:
         case "units":
-            return bytes.fromhex(written.replace("\\u", "")).decode("utf-16-be", "replace")
-        case "point" | "byte":
+            return bytes.fromhex(re.sub(r"[\\%]u", "", written)).decode("utf-16-be", "replace")
+        case "point" | "long" | "byte":
             return chr(int(written, 16)).encode("utf-8", "replace").decode("utf-8")
+        case "octal":
+            return chr(int(written, 8))
         case "percent":
             return bytes.fromhex(written.replace("%", "")).decode("utf-8", "replace")
         case "entity":

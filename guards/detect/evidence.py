@@ -39,7 +39,8 @@ _ABOUT_SUBJECT = 1e-3
 # Rarities of names known from examples add up to here at most.
 _KNOWN = 2.0
 _YEAR_ALONE = 0.5
-# Cosine by which a text about a namesake has to be nearer than any about the subject for a name to count nothing.
+# Cosine by which a text to be kept that holds a name, mostly a namesake's, has to be nearer than any to be forgotten,
+# for the name to count nothing.
 _APART = 0.1
 # `rarity` from which on a word may be a name where case does not tell: 1 in 60,000 words, or rarer. What questions are
 # asked in is more common (born, author, award), and would speak against every scope whose examples do not have it; most
@@ -143,7 +144,7 @@ class ScopeEvidence:
         ]
 
     @functools.cached_property
-    def _of_namesakes(self) -> NDArray[np.bool_]:
+    def _with_a_name(self) -> NDArray[np.bool_]:
         """Which of the retain items hold one of the names: [items]."""
         keys = [key for alias in self._aliases for key in alias_keys(alias.text)]
         return np.array([any(key in Words(text).key for key in keys) for text in self.retain.texts], dtype=np.bool_)
@@ -172,8 +173,8 @@ class ScopeEvidence:
             to_retain = vectors @ self.retain.vectors.T
             nearest_retain = to_retain.argmax(axis=1)
             retain = np.minimum(0.0, similarity - to_retain.max(axis=1))
-            # Where a text that names a namesake is nearer than any of the subject's, the name tells nothing.
-            apart = np.where(self._of_namesakes[nearest_retain], np.clip(1.0 + retain / _APART, 0.0, 1.0), 1.0)
+            # Where a text to be kept that holds the name is nearer than any to be forgotten, the name tells nothing.
+            apart = np.where(self._with_a_name[nearest_retain], np.clip(1.0 + retain / _APART, 0.0, 1.0), 1.0)
         outlier = self._outliers.scores(self._centre, vectors, similarity)
         worded = np.array([self.wording(text) for text in texts], dtype=np.float32).reshape(-1, 5)
         worded[name > 0.0, 0] = 0.0

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import bisect
 import itertools
+import math
 import time
+from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -219,20 +222,24 @@ def _in_plain_sight(texts: Sequence[Text], matches: Sequence[Sequence[Match]]) -
 
     And where it makes a difference, which it does not of what is supplied.
     """
-    seen = {
-        (span.segment, place)
-        for text, found in zip(texts, matches, strict=True)
-        if text.decoding is None
-        for match in found
-        if (span := text.span(match.start, match.end))
-        for place in range(span.start, span.end)
-    }
+    seen: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+    for text, found in zip(texts, matches, strict=True):
+        for match in found if text.decoding is None and not text.supplied else ():
+            if span := text.span(match.start, match.end):
+                seen[span.segment].append((span.start, span.end))
+    for spans in seen.values():
+        spans.sort()
 
-    def hidden(text: Text, match: Match) -> bool:
-        span = text.span(match.start, match.end)
-        return span is not None and all((span.segment, place) not in seen for place in range(span.start, span.end))
+    def hidden(span: Span) -> bool:
+        """Whether no name stands in the half of a span's characters."""
+        spans = seen[span.segment]
+        # Such a name would hold the middle one.
+        place = bisect.bisect_right(spans, ((span.start + span.end) // 2, math.inf)) - 1
+        overlap = min(span.end, spans[place][1]) - max(span.start, spans[place][0]) if place >= 0 else 0
+        return 2 * overlap < span.end - span.start
 
-    return [
-        [] if text.supplied or (text.decoding and any(hidden(text, match) for match in found)) else found
-        for text, found in zip(texts, matches, strict=True)
-    ]
+    def merely(text: Text, found: Sequence[Match]) -> bool:
+        spans = {text.span(match.start, match.end) for match in found}
+        return not text.supplied and (text.decoding is None or not any(span and hidden(span) for span in spans))
+
+    return [found if merely(text, found) else [] for text, found in zip(texts, matches, strict=True)]

@@ -44,14 +44,19 @@ def sentences(text: str) -> list[Window]:
     return found
 
 
-def rows_at(windows: Sequence[Window], spans: Iterable[tuple[int, int]]) -> Iterator[list[int]]:
+def rows_at(windows: Sequence[Window], spans: Iterable[tuple[int, int]]) -> list[list[int]]:
     """For each span of characters, the windows that share some with it."""
-    order = sorted(range(len(windows)), key=lambda row: windows[row].start)
-    starts = [windows[row].start for row in order]
-    longest = max((window.end - window.start for window in windows), default=0)
-    for start, end in spans:
-        near = order[bisect.bisect_left(starts, start - longest) : bisect.bisect_left(starts, end)]
-        yield [row for row in near if start < windows[row].end]
+    wanted = list(spans)
+    found: list[list[int]] = [[] for _ in wanted]
+    ahead = sorted(range(len(windows)), key=lambda row: windows[row].start, reverse=True)
+    open_: list[int] = []
+    for place in sorted(range(len(wanted)), key=wanted.__getitem__):
+        start, end = wanted[place]
+        while ahead and windows[ahead[-1]].start < end:
+            open_.append(ahead.pop())
+        open_ = [row for row in open_ if start < windows[row].end]
+        found[place] = [row for row in open_ if windows[row].start < end]
+    return found
 
 
 def cut(text: str, tokens: Sequence[tuple[int, int]]) -> list[Window]:

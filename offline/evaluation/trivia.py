@@ -73,12 +73,12 @@ def load(topic: str, *, cache: Path) -> DataSet:
     Raises:
         DataError: no such topic, or the lists are not to be had.
     """
+    name = topic
     topic, _, given = topic.partition("+")
-    if topic not in TOPICS or given not in ("", "names"):
-        known = ", ".join(TOPICS)
-        raise DataError(f"there is no trivia topic {topic!r}; there are {known}, each also with +names.")
-    about = TOPICS[topic]
     languages = read_data("languages").get(topic, {})
+    if topic not in TOPICS or given not in (("", "names") if languages else ("",)):
+        raise DataError(f"there is no trivia topic {name!r}; there are {', '.join(TOPICS)}, and harrypotter+names.")
+    about = TOPICS[topic]
     names = dict.fromkeys(name for sides in languages.values() for name in sides["names"]) if given else {}
     files = _files(cache)
     if f"{topic}.yaml" not in files:

@@ -171,7 +171,8 @@ class ChatCompletions(Endpoint):
 
     def _read_message(self, message: Body, path: Path, role: Role) -> list[Segment]:
         turn = int(path[1]) if message["role"] == "assistant" or message["role"] not in _SUPPLYING_ROLES else -1
-        segments = self._parts.read(message.get("content"), (*path, "content"), role, turn)
+        instructs = message["role"] == "system"
+        segments = self._parts.read(message.get("content"), (*path, "content"), role, turn, instructs=instructs)
         segments += [Segment((*path, name), message.get(name) or "", role) for name in _SPOKEN_FIELDS]
         for index, call in enumerate(message.get("tool_calls") or ()):
             function = call.get("function")

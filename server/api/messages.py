@@ -144,13 +144,16 @@ class Messages(Endpoint):
             for message in messages
         )
         context_role = Role.SUPPLIES if asked else Role.ASKS
-        segments = self._told.read(body.get("system"), ("system",), context_role)
+        told = body.get("system")
+        # Given as a string, nothing of it is left out.
+        segments = self._told.read(told, ("system",), context_role, instructs=isinstance(told, list))
         for index, message in enumerate(messages):
             path = ("messages", index, "content")
             begun = index == last and message["role"] == "assistant"
             role = context_role if message["role"] in _SUPPLYING_ROLES and not begun else Role.ASKS
             turn = -1 if message["role"] == "system" else index
-            segments += self._blocks.read(message["content"], path, role, turn)
+            instructs = message["role"] == "system"
+            segments += self._blocks.read(message["content"], path, role, turn, instructs=instructs)
             if isinstance(message["content"], list):
                 for number, block in enumerate(message["content"]):
                     # What a tool gave is no question of the user who hands it on.

@@ -107,8 +107,12 @@ class Parts:
                 found.append(((*path, index, field), part[field]))
         return found
 
-    def read(self, content: object, path: Path, role: Role, turn: int = -1) -> list[Segment]:
+    def read(
+        self, content: object, path: Path, role: Role, turn: int = -1, *, instructs: bool = False
+    ) -> list[Segment]:
         """The segments of checked content, of some turn of a conversation.
+
+        Of what ``instructs`` vLLM leaves some out: that is read, and counts for nothing else.
 
         Parts reach the model as one text, so a question may be cut up between them: the whole of what asks is
         read as well, at the path of the list, and the seams of any.
@@ -116,7 +120,7 @@ class Parts:
         texts = self.texts(content, path)
         segments = [
             Segment(at, text, Role.ASIDE)
-            if role is Role.SUPPLIES and text.startswith(LEFT_OUT)
+            if instructs and role is Role.SUPPLIES and text.startswith(LEFT_OUT)
             else Segment(at, text, role, turn)
             for at, text in texts
         ]

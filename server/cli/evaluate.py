@@ -47,8 +47,8 @@ def detector(
     data: Annotated[
         list[str],
         typer.Option(
-            help="What to measure on: tofu:forget01, tofu:forget05, tofu:forget10, trivia:harrypotter, trivia:lotr "
-            "(+names: with names in other languages), or a directory. Repeat it for several.",
+            help="What to measure on: tofu:forget01, tofu:forget05, tofu:forget10, trivia:harrypotter, "
+            "trivia:harrypotter+names (in other languages, too), trivia:lotr, or a directory. Repeat it for several.",
             show_default=False,
         ),
     ],
@@ -98,6 +98,7 @@ def detector(
 
     settings = context.settings()
     evaluate = job("evaluate-detector")
+    wanted = tuple(name.strip() for name in baselines.split(",") if name.strip() not in ("", "none"))
     try:
         with terminal.bars() as progress:
             found = evaluate(
@@ -122,7 +123,7 @@ def detector(
                 seed=seed,
                 sample=sample,
                 latency=latency,
-                baselines=tuple(name.strip() for name in baselines.split(",") if name.strip() not in ("", "none")),
+                baselines=(*wanted, "curate") if tuned and "curate" not in wanted else wanted,
                 worst=worst,
                 progress=progress,
             )
@@ -149,7 +150,11 @@ def _tuned(settings: Settings, fingerprint: str, progress: Callable[[str, int, i
                 threads=settings.encoder_threads,
                 progress=partial(progress, "tuning CURaTE's encoder, pairs"),
             )
-            made.rename(kept)
+            try:
+                made.rename(kept)
+            except OSError:
+                if not kept.exists():  # another run was quicker
+                    raise
     return kept
 
 

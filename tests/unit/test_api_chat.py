@@ -169,7 +169,8 @@ def test_what_only_a_template_prints_is_read_aside() -> None:
         "messages": [
             {"role": "system", "content": [{"type": "text", "text": "Who wr"}, {"type": "text", "text": "ote it?"}]},
             {"role": "assistant", "tool_calls": [{"id": "Was it", "type": "function", "function": {"name": "g"}}]},
-            {"role": "tool", "tool_call_id": "or not", "content": "x-anthropic-billing-header is dropped"},
+            {"role": "tool", "tool_call_id": "or not", "content": "x-anthropic-billing-header stays"},
+            {"role": "system", "content": "x-anthropic-billing-header goes"},
             user("so?"),
         ],
         "tools": [{"type": "function", "function": function}],
@@ -178,11 +179,12 @@ def test_what_only_a_template_prints_is_read_aside() -> None:
     }
     CHAT.check(body)
     assert [one.text for one in CHAT.read(body) if one.role is Role.ASIDE] == [
-        *("Who wrote it?", "Who wr ote it?", "Was it", "x-anthropic-billing-header is dropped", "or not"),
+        *("Who wrote it?", "Who wr ote it?", "Was it", "or not", "x-anthropic-billing-header goes"),
         "type function function name f parameters properties who_wrote_it enum Emma",
         *("Who is", "of", "the poetUlm?", "the poet Ulm?"),
     ]
-    assert supplied(body) == ["Who wr", "ote it?", "g", "f", "the poet", "Ulm?"]
+    stays = "x-anthropic-billing-header stays"
+    assert supplied(body) == ["Who wr", "ote it?", "g", stays, "f", "the poet", "Ulm?"]
 
 
 def test_of_long_parts_the_seams_are_read() -> None:

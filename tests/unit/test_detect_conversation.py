@@ -133,6 +133,14 @@ async def test_a_turn_that_refers_back_to_the_subject_is_flagged(detector: Detec
     assert {span.segment for span in found.spans} == {0}
 
 
+async def test_a_name_in_any_part_of_what_the_model_said_counts(detector: Detector) -> None:
+    parts = ("Zelda Quillwort it is.", "There is nothing more that can be told of rivers.")
+    said = [Segment(("messages", 1, "content", place), text, Role.SUPPLIES, 1) for place, text in enumerate(parts)]
+    asked = Segment(("messages", 2, "content"), "Where was she born?", Role.ASKS, 2)
+    (found,) = await detector.detect([*_talk("Do you know botanists?"), *said, asked])
+    assert (found.band, found.segments) == (Band.HIGH, (3,))
+
+
 async def test_it_is_told_in_words(detector: Detector) -> None:
     segments = _talk("Do you know botanists?", "Zelda Quillwort is one.", "Where was she born?")
     (found,), _ = await detector.explain(segments)

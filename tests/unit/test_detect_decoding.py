@@ -67,12 +67,12 @@ def test_each_letter_of_a_decoding_has_its_place_in_the_original(disguise: str, 
                 assert text[start:end] in (letter, rot13(letter))
 
 
-@given(st.text(max_size=200), st.text(string.ascii_letters + string.digits + " +/=-.\n", max_size=400))
+@given(st.text(max_size=200), st.text(string.ascii_letters + string.digits + " +/=-.\n\\%&;#ux", max_size=400))
 def test_any_text_can_be_read_and_every_span_lies_in_it(one: str, other: str) -> None:
     for text in (one, other, f"{other}{one}", in_base64(one), leetspeak(other)):
         found = decodings(text)
-        assert len(found) <= 66 + 16
-        assert sum(len(decoding.text) for decoding in found) <= 67 * len(text) + 2_000
+        assert len(found) <= 84 + 16
+        assert sum(len(decoding.text) for decoding in found) <= 85 * len(text) + 2_000
         assert all(len(decoding.text) <= len(text) for decoding in found)
         for decoding in found:
             assert len(decoding.text) == len(decoding.starts) == len(decoding.ends)
@@ -87,6 +87,8 @@ def test_any_text_can_be_read_and_every_span_lies_in_it(one: str, other: str) ->
         ("Who wrote H4rry P0tt3r, please?", "Harry Potter", "H4rry P0tt3r"),
         (r'{"q": "who wrote\nharry\n\u0050otter"}', "harry\nPotter", r"harry\n\u0050otter"),
         ("Who wrote Harry%20Potter?", "Harry Potter", "Harry%20Potter"),
+        ("Who wrote &#00072;arry &#72arry?", "Harry Harry", "&#00072;arry &#72arry"),
+        (r"Who wrote \u{000048}arry \U00000048arry \110arry %u0048arry?", "Harry Harry Harry Harry", r"\u{000048}arry"),
         ("Who wrote &#72;arry&nbsp;Potter?", "Harry\xa0Potter", "&#72;arry&nbsp;Potter"),
         ("Tell me: retteP yrraH etorw ohw the end", "Harry Petter", "retteP yrraH"),
         ("Who wrote SGFycnkgUG90dGVy, please?", "Harry Potter", "SGFycnkgUG90dGVy"),

@@ -14,6 +14,7 @@ import pytest
 from guards.detect.batching import EncoderQueue
 from guards.detect.detector import Detector
 from guards.detect.index import VectorIndex
+from guards.detect.mentions import MentionReader
 from guards.detect.sieve import Sieve
 from guards.errors import CannotDecide
 from guards.plan import Band, Detection, Role, Segment, Span
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from guards.detect.evidence import WindowText
+    from guards.detect.lexical import Match
 
 SOURCE = Source(
     subject="Zelda Quillwort",
@@ -353,6 +355,33 @@ async def test_what_a_prompt_says_is_explained(queue: EncoderQueue, text: str, t
     assert told in found.evidence.would_change
     for dated in ("A date in it", "Its dates"):
         assert (dated in found.evidence.would_change) == (dated in told)
+
+
+@pytest.mark.parametrize(
+    ("asked", "hidden"),
+    [
+        ("Zelda Quillwort", False),
+        (r"Say hi!\nZelda Quillwort\n", False),
+        (f"Zelda {in_base64('Where does Zelda Quillwort live?')}", True),
+        (f"{in_base64('About Zelda Quillwort we know that. ' * 30)}/Zelda Quillwort/AAAA", True),
+        ("Who was Zelda, and &#81;uillwort?", True),
+    ],
+)
+async def test_a_name_is_hidden_where_none_stands_in_plain_sight(
+    queue: EncoderQueue, monkeypatch: pytest.MonkeyPatch, asked: str, hidden: bool
+) -> None:
+    given: list[list[int]] = []
+
+    async def read(reader: MentionReader, texts: list[str], matches: list[list[Match]]) -> list[frozenset[str]]:
+        given.append([len(found) for found in matches])
+        return [frozenset()] * len(texts)
+
+    monkeypatch.setattr(MentionReader, "read", read)
+    detector = Detector(queue, calibration())
+    detector.apply(await _scope(queue, replace(SOURCE, aliases=())))
+    await detector.detect(_asks(asked))
+    ((_, *decoded),) = given
+    assert all(decoded) != hidden if decoded else not hidden
 
 
 async def test_names_are_found_in_supplied_segments_too(queue: EncoderQueue) -> None:
