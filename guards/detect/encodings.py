@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import codecs
 import functools
-import html
 import itertools
 import re
 import unicodedata
@@ -17,6 +16,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from guards.detect.escapes import escapes
 from guards.detect.words import zipf
 from guards.phrases.folding import look_alike
 
@@ -71,42 +71,6 @@ def _speaks(text: str) -> bool:
 
 
 _LETTERS: Final = re.compile(r"[^\W\d_]+")
-
-# ---- escapes
-
-_ESCAPED: Final = re.compile(
-    r"(?P<units>(?:(?:\\|%)u[0-9A-Fa-f]{4})+)"
-    r"|\\(?:u\{0*(?P<point>[0-9A-Fa-f]{1,5})\}|U000(?P<long>[0-9A-Fa-f]{5})|x(?P<byte>[0-9A-Fa-f]{2}))"
-    r"|\\(?P<octal>[0-3][0-7]{2})|\\(?P<short>[nrtbf\"'/\\])|(?P<percent>(?:%[0-9A-Fa-f]{2})+)"
-    r"|(?P<entity>&(?:\#0*[0-9]{1,6};?|\#[xX]0*[0-9A-Fa-f]{1,5};?|[A-Za-z][A-Za-z0-9]{1,30};))"
-)
-_SHORT: Final = {"n": "\n", "r": "\n", "t": "\t", "b": " ", "f": " "}
-
-
-def _escapes(text: str, known: Known) -> Iterator[Stretch]:
-    """As programs write letters: in strings (JSON's among them), in addresses, in HTML."""
-    if "\\" in text or "%" in text or "&" in text:
-        for run in _ESCAPED.finditer(text):
-            if (plain := _unescaped(run)) != run.group():
-                yield Stretch(*run.span(), plain)
-
-
-def _unescaped(run: re.Match[str]) -> str:
-    written = run.group(run.lastgroup or 0)
-    match run.lastgroup:
-        case "units":
-            return bytes.fromhex(re.sub(r"[\\%]u", "", written)).decode("utf-16-be", "replace")
-        case "point" | "long" | "byte":
-            return chr(int(written, 16)).encode("utf-8", "replace").decode("utf-8")
-        case "octal":
-            return chr(int(written, 8))
-        case "percent":
-            return bytes.fromhex(written.replace("%", "")).decode("utf-8", "replace")
-        case "entity":
-            return html.unescape(written).encode("utf-8", "replace").decode("utf-8")
-        case _:
-            return _SHORT.get(written, written)
-
 
 # ---- bytes written as characters
 
@@ -383,6 +347,10 @@ def _peaks(gains: Sequence[float], least: float) -> list[tuple[int, int]]:
                 found.append((first, last))
             total = 0.0
     return found
+
+
+def _escapes(text: str, known: Known) -> Iterator[Stretch]:
+    return itertools.starmap(Stretch, escapes(text))
 
 
 WRAPPINGS: Final[dict[str, Callable[[str, Known], Iterator[Stretch]]]] = {
