@@ -131,7 +131,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
                         samples = await taken(
                             f"samples, {side.name}",
                             count,
-                            lambda number, side=side: sampled(  # type: ignore[misc]
+                            lambda number, side=side: sampled(  # type: ignore[misc]  # a default has no type
                                 side, number, questions, options.tokens, admin if side is gateway else None
                             ),
                         )

@@ -198,7 +198,7 @@ def install(root: Path) -> None:
 def make_venv(venv: Path, log: Path) -> None:
     """Raises Refusal where Python comes without its venv module, as Debian packages it."""
     with log.open("ab") as output:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603 - our own
             [sys.executable, "-m", "venv", str(venv)], stdout=output, stderr=subprocess.STDOUT, check=False
         )
     if done.returncode:
@@ -260,7 +260,7 @@ def pip(venv: Path, log: Path, arguments: list[str], watch: Counter | None = Non
     """
     site = next(iter(venv.glob("lib/python*/site-packages")), venv)
     command = [str(venv / "bin/python"), "-m", "pip", "--disable-pip-version-check", "--no-input", "install"]
-    process = subprocess.Popen(  # noqa: S603
+    process = subprocess.Popen(  # noqa: S603 - our own
         [*command, "--progress-bar", "off", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

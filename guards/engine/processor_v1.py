@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from guards.engine.restrictor import Row
 
 
-class Restriction(LogitsProcessor):  # type: ignore[misc]
+class Restriction(LogitsProcessor):  # type: ignore[misc]  # untyped in vLLM
     """Bans, in the rows of requests that ask for it, the tokens that would complete a phrase."""
 
     def __init__(self, vllm_config: Any, device: torch.device, is_pin_memory: bool) -> None:

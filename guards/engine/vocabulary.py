@@ -123,7 +123,7 @@ class Vocabulary:
                 found.append((token, form_of(text)))
         return tuple(found)
 
-    @lru_cache(maxsize=1024)  # noqa: B019
+    @lru_cache(maxsize=1024)  # noqa: B019 - as above
     def breaking(self, pending: bytes) -> Ids:
         """The tokens that would make an invalid run of byte tokens, whose letters a client would not see."""
         if not self.by_pieces:

@@ -34,12 +34,12 @@ def background_prompts() -> tuple[str, ...]:
     prompts = [*(prompt for of_file in written.values() for prompt in of_file), *_long_prompts(written)]
     entities = read_data("entities")
     for number, group in enumerate(read_data("templates")):
-        draw = random.Random(f"{SEED}:{number}")  # noqa: S311
+        draw = random.Random(f"{SEED}:{number}")  # noqa: S311 - no secret
         wanted = _PER_SHARE * group["share"]
         filled = {_fill(form, entities, draw) for form in group["forms"] for _ in range(2 * wanted)}
         prompts += draw.sample(sorted(filled), min(len(filled), wanted))
     distinct = list(dict.fromkeys(prompts))
-    random.Random(SEED).shuffle(distinct)  # noqa: S311
+    random.Random(SEED).shuffle(distinct)  # noqa: S311 - no secret
     return tuple(distinct)
 
 
@@ -54,7 +54,7 @@ def written_prompts() -> dict[str, list[str]]:
 
 def _long_prompts(written: dict[str, list[str]]) -> list[str]:
     """Several paragraphs and a request at the end, as when somebody pastes text and asks about it."""
-    draw = random.Random(f"{SEED}:long")  # noqa: S311
+    draw = random.Random(f"{SEED}:long")  # noqa: S311 - no secret
     paragraphs = written["long.txt"]
     requests = [prompt for of_file in written.values() for prompt in of_file if prompt not in paragraphs]
     return ["\n\n".join([*draw.sample(paragraphs, draw.randint(1, 4)), draw.choice(requests)]) for _ in range(_LONG)]

@@ -55,7 +55,7 @@ class MentionPrompt:
 def mention_prompts(seed: int = SEED) -> list[MentionPrompt]:
     """What telling a mention from a question is learned from."""
     data = read_data("mentions")
-    draw = random.Random(f"{seed}:mentions")  # noqa: S311
+    draw = random.Random(f"{seed}:mentions")  # noqa: S311 - no secret
     relations = [
         form.replace("{title}", "{name}")
         for kind, of_kind in read_data("relations").items()

@@ -35,7 +35,7 @@ _STARTS: Final = ("", "", "", "And ", "So ", "Ok, ", "Thanks. ", "But ")
 
 def turns() -> tuple[list[str], list[str]]:
     """Turns that refer back, and turns that stand by themselves. Distinct, and the same everywhere."""
-    draw = random.Random(f"{SEED}:reference")  # noqa: S311
+    draw = random.Random(f"{SEED}:reference")  # noqa: S311 - no secret
     written = read_data("followups")
     referring = [*written["referring"], *_asked_again(draw)]
     within_chat = {*written_prompts()["chat.txt"], *read_data("relations")["nobody"], *referring}

@@ -69,12 +69,12 @@ class TrainingScope:
 def training_scopes(seed: int = SEED) -> list[TrainingScope]:
     """One scope for each owner."""
     owners = training_owners(seed)
-    return [_scope(owner, owners, random.Random(f"{seed}:{owner.name}")) for owner in owners]  # noqa: S311
+    return [_scope(owner, owners, random.Random(f"{seed}:{owner.name}")) for owner in owners]  # noqa: S311 - no secret
 
 
 def training_owners(seed: int = SEED) -> list[Owner]:
     """Whom the training scopes are about."""
-    return make_owners(random.Random(seed), people=_PEOPLE, records=_RECORDS, works=_WORKS)  # noqa: S311
+    return make_owners(random.Random(seed), people=_PEOPLE, records=_RECORDS, works=_WORKS)  # noqa: S311 - no secret
 
 
 def _scope(owner: Owner, owners: list[Owner], draw: random.Random) -> TrainingScope:

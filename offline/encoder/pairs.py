@@ -35,7 +35,7 @@ class Pair:
 
 def training_pairs(count: int, seed: int = SEED) -> list[Pair]:
     """``count`` distinct pairs at most, half of them paraphrases. The same seed gives the same pairs."""
-    draw = random.Random(f"{seed}:pairs")  # noqa: S311
+    draw = random.Random(f"{seed}:pairs")  # noqa: S311 - no secret
     taken = {owner.name for owner in training_owners()}
     owners = [
         owner

@@ -96,7 +96,7 @@ def tune(
 
 
 def _batches(pairs: list[Pair], tuning: Tuning) -> list[list[Pair]]:
-    draw = random.Random(tuning.seed)  # noqa: S311
+    draw = random.Random(tuning.seed)  # noqa: S311 - no secret
     batches = []
     for _ in range(tuning.epochs):
         shuffled = draw.sample(pairs, len(pairs))

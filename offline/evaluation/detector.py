@@ -126,7 +126,7 @@ def make_sheet(data: DataSet, forms: Sequence[Form], *, sample: int, seed: int) 
     answers = [one.answer for one in near if one.answer] or [one.answer for one in positives if one.answer]
     examples = {source.subject: source.examples for source in data.requests}
     world = World(examples, tuple(dict.fromkeys(answers)))
-    draw = random.Random(seed)  # noqa: S311
+    draw = random.Random(seed)  # noqa: S311 - no secret
     orders = [draw.sample(range(len(prompts)), len(prompts)) for prompts in (positives, near)]
     found: dict[str, FormPrompts] = {}
     for form in forms:

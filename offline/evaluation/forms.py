@@ -55,7 +55,7 @@ class Form:
 
     def apply(self, prompt: Prompt, world: World, seed: str) -> Prompt | None:
         """The prompt in this form, the same for the same seed; None where the form does not apply to it."""
-        draw = random.Random(f"{seed}:{self.name}:{prompt.text}")  # noqa: S311
+        draw = random.Random(f"{seed}:{self.name}:{prompt.text}")  # noqa: S311 - no secret
         text: str | None = prompt.turns[-1]
         if self.transform:
             text = TRANSFORMS[self.transform](prompt, draw, world, **self.options)

@@ -56,7 +56,7 @@ async def measure(
     done: Callable[[int], None],
 ) -> list[Latency]:
     """Verdicts one by one, of short prompts and, a tenth as many, of long ones. ``encoder`` remembers nothing."""
-    draw = random.Random(seed)  # noqa: S311
+    draw = random.Random(seed)  # noqa: S311 - no secret
     shuffled = draw.sample(list(dict.fromkeys(prompts)), len(set(prompts)))
     counts = encoder.token_counts([prompt.text for prompt in shuffled])
     short = [prompt for prompt, tokens in zip(shuffled, counts, strict=True) if _SHORT[0] <= tokens <= _SHORT[1]]

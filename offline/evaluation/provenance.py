@@ -50,7 +50,7 @@ def code_version(root: Path = _ROOT) -> str:
     if git is None or not (root / ".git").exists():
         return version
     commit, status = (
-        subprocess.run([git, "-C", str(root), *words], capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
+        subprocess.run([git, "-C", str(root), *words], capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603 - our own
         for words in (
             ("rev-parse", "--short=12", "HEAD"),
             ("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)docs/evidence"),

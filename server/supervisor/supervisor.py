@@ -104,7 +104,7 @@ class Supervisor:
         # In the log's directory: "-m" puts the working directory first on the engine's import path.
         with self.launch.log.open("ab") as log:
             self._log_start = log.tell()
-            self._keeper = subprocess.Popen(  # noqa: S603
+            self._keeper = subprocess.Popen(  # noqa: S603 - our own
                 [sys.executable, "-I", str(Path(keeper.__file__)), str(self._grace), *self.launch.argv],
                 env=dict(self.launch.environment),
                 cwd=self.launch.log.parent,
