@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from guards.scope import Action, Mode, Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 
 class Role(StrEnum):
@@ -91,6 +91,8 @@ class Detection:
     spans: tuple[Span, ...]
     """Where the subject's names stand in those segments; empty if none is named."""
     evidence: Evidence
+    adapter: str = ""
+    """The scope's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,8 @@ class Intervention:
     """Where the requests' names stand in those segments."""
     unnamed: tuple[int, ...] = ()
     """The segments that one of the requests flags without naming its subject there."""
+    adapter: str = ""
+    """What answers in the model's place, where the action is to adapt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +125,21 @@ class Plan:
         return bool(self.interventions)
 
 
-def make_plan(detections: Iterable[Detection], *, corruptible: bool, restrictable: bool) -> Plan:
+def make_plan(
+    detections: Iterable[Detection],
+    *,
+    corruptible: bool,
+    restrictable: bool,
+    adaptable: Callable[[str], bool] = lambda _: False,
+) -> Plan:
     """Policy x band -> interventions.
 
-    Where corruption cannot be carried out now (``corruptible`` false: no strength is known for the
-    served model, or it is not proven to work) a scope that would corrupt declines. Where restriction
-    cannot (``restrictable`` false) the watch on the answer stands alone. A segment that one scope
-    declines is not corrupted for another: it is gone. Where supplied text alone comes near, names are watched for and
-    nothing else is done.
+    Where corruption cannot be carried out now (``corruptible`` false: no strength is known for the served model, or it
+    is not proven to work) a scope that would corrupt declines, and so does one that would adapt, unless its adapter is
+    ``adaptable``: loaded by an upstream. A prompt meets one adapter, that of the most probable scope; the others
+    restrict. Where restriction cannot be carried out (``restrictable`` false) the watch on the answer stands alone. A
+    segment that one scope declines is not corrupted for another: it is gone. Where supplied text alone comes near,
+    names are watched for and nothing else is done.
     """
     enforced: list[tuple[Action, Detection]] = []
     shadowed: list[tuple[Action, Detection]] = []
@@ -140,17 +151,27 @@ def make_plan(detections: Iterable[Detection], *, corruptible: bool, restrictabl
         for action in actions if detection.segments else ():
             if action is Action.RESTRICT and not restrictable:
                 continue
-            chosen = Action.DECLINE if action is Action.CORRUPT and not corruptible else action
+            able = {Action.CORRUPT: corruptible, Action.ADAPT: adaptable(detection.adapter)}.get(action, True)
+            chosen = action if able else Action.DECLINE
             (enforced if detection.mode is Mode.ENFORCE else shadowed).append((chosen, detection))
+    instead = Action.RESTRICT if restrictable else Action.DECLINE
+    enforced, shadowed = (_with_one_adapter(wanted, instead) for wanted in (enforced, shadowed))
     judged = sorted(request_id for request_id, asked in watched.items() if asked)
     return Plan(_merge(enforced), _merge(shadowed), tuple(sorted(watched)), tuple(judged))
+
+
+def _with_one_adapter(wanted: Sequence[tuple[Action, Detection]], instead: Action) -> list[tuple[Action, Detection]]:
+    """Only the most probable scope adapts; the others do something else."""
+    adapting = [found for action, found in wanted if action is Action.ADAPT]
+    best = min(adapting, key=lambda found: (-found.probability, found.request_id), default=None)
+    return [(instead if action is Action.ADAPT and found is not best else action, found) for action, found in wanted]
 
 
 def _merge(wanted: Sequence[tuple[Action, Detection]]) -> tuple[Intervention, ...]:
     declined = {index for action, found in wanted if action is Action.DECLINE for index in found.segments}
     merged = []
-    for action in (Action.DECLINE, Action.CORRUPT, Action.RESTRICT):
-        mine = [found for chosen, found in wanted if chosen is action]
+    for action in (Action.DECLINE, Action.CORRUPT, Action.ADAPT, Action.RESTRICT):
+        mine = list({id(found): found for chosen, found in wanted if chosen is action}.values())
         segments = {index for found in mine for index in found.segments}
         if action is Action.CORRUPT:
             segments -= declined
@@ -170,6 +191,7 @@ def _merge(wanted: Sequence[tuple[Action, Detection]]) -> tuple[Intervention, ..
                     segments=tuple(sorted(segments)),
                     spans=tuple(sorted(spans, key=lambda span: (span.segment, span.start, span.end))),
                     unnamed=tuple(sorted(unnamed & segments)),
+                    adapter=mine[0].adapter if action is Action.ADAPT else "",
                 )
             )
     return tuple(merged)

@@ -39,6 +39,7 @@ class Mode(StrEnum):
 class Action(StrEnum):
     """An intervention on one prompt."""
 
+    ADAPT = "adapt"
     CORRUPT = "corrupt"
     DECLINE = "decline"
     RESTRICT = "restrict"
@@ -189,6 +190,8 @@ class Scope:
     """Words that go with the subject, made less likely where its phrases are restricted."""
     statements: tuple[Statement, ...] = ()
     """What the forget items say."""
+    adapter: str = ""
+    """Name of the unlearning adapter that was promoted for it; empty if there is none."""
     shingles: NDArray[np.uint64] | None = None
     """Of a text too long to keep as phrases: hashes of its runs of words (`guards.phrases.shingles`)."""
     warnings: tuple[str, ...] = field(default=())

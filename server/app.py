@@ -25,20 +25,22 @@ from guards.scope import Context
 from guards.watch.meaning import Meaning
 from guards.watch.watchlist import Watchlist
 from server.admin.explain import Explain
-from server.admin.forgetting import Forgetting
+from server.admin.forgetting import ADAPTER, Forgetting
 from server.admin.jobs import job
 from server.admin.routes import create_admin_router
+from server.admin.workshop import make_workbench
 from server.api.chat import ChatCompletions
 from server.api.completions import Completions
 from server.api.endpoint import Limits
 from server.api.messages import Messages
 from server.api.passing import LISTED, CountTokens
 from server.api.responses import Responses
-from server.assets import AssetError
+from server.assets import AssetError, place_of
 from server.auth import BearerKeys, digest
 from server.errors import traced
 from server.gateway.gateway import Gateway
 from server.gateway.routes import data_routes
+from server.gateway.scoring import Scoring
 from server.gateway.strengths import Strengths
 from server.identity import RequestIds
 from server.keys import load_or_create_key
@@ -50,6 +52,7 @@ from server.registry.hits import PhraseHits
 from server.registry.registry import Registry
 from server.settings import SettingsError
 from server.telemetry import Telemetry
+from server.upstream.adapters import Adapters
 from server.upstream.client import UpstreamClient
 from server.upstream.pool import Pool
 from server.upstream.proof import Prover
@@ -260,6 +263,15 @@ async def _assemble(
     await pool.start()
     stack.push_async_callback(pool.close)
 
+    adapters = Adapters(
+        pool,
+        partial(place_of, settings, ADAPTER),
+        slots=settings.adapter_slots,
+        interval=settings.registry_poll_interval,
+    )
+    adapters.start()
+    stack.push_async_callback(adapters.close)
+
     startup.stage = "applying forget requests"
     compiler = partial(
         compile_scope,
@@ -277,7 +289,7 @@ async def _assemble(
         pool.capabilities,
         encoder=calibration.encoder,
         poll_interval=settings.registry_poll_interval,
-        followers=(watchlist, meaning),
+        followers=(watchlist, meaning, adapters),
     )
     await forgetting.start()
     stack.push_async_callback(forgetting.close)
@@ -303,6 +315,7 @@ async def _assemble(
         renderer=renderer,
         paused=lambda: forgetting.paused,
         ready=lambda: forgetting.ready,
+        use_adapter=adapters.use,
     )
     telemetry.watch(
         in_flight=lambda: gateway.in_flight,
@@ -320,14 +333,27 @@ async def _assemble(
         completions=completions,
         corruptible=lambda: all(strengths.get(model) and pool.corruptible(model) for model in pool.models()),
         restrictable=lambda: all(pool.restrictable(model) for model in pool.models()),
+        adaptable=lambda adapter: all(pool.adaptable(model, adapter) for model in pool.models()),
         paused=lambda: forgetting.paused,
     )
+    workbench = make_workbench(settings, registry, vault)
+    workbench.start()
+    stack.push_async_callback(workbench.close)
     return Parts(
         pool=pool,
         forgetting=forgetting,
         endpoints=endpoints,
         data=data_routes(gateway, endpoints, pool, api_keys),
-        admin=create_admin_router(forgetting, registry, decisions, hits, explain, authoriser(startup.admin_keys)),
+        admin=create_admin_router(
+            forgetting,
+            registry,
+            decisions,
+            hits,
+            explain,
+            workbench,
+            Scoring(gateway, pool, chat),
+            authoriser(startup.admin_keys),
+        ),
     )
 
 

@@ -90,6 +90,16 @@ def model_directory(settings: Settings, progress: Callable[[str], None] | None =
     return target
 
 
+def artefact_directory(settings: Settings) -> Path:
+    """Where what jobs make is kept. It may not exist yet."""
+    return (settings.artefact_dir or settings.data_dir / "artefacts").expanduser().resolve()
+
+
+def place_of(settings: Settings, kind: str, artefact_id: str) -> Path:
+    """The directory of an artefact's files."""
+    return artefact_directory(settings) / kind / artefact_id
+
+
 def require_writable(directory: Path) -> None:
     """Make a directory of the cache, and find out before any work is done whether its result can be kept there.
 

@@ -47,6 +47,11 @@ class Settings(BaseSettings):
         default_factory=lambda: Path(platformdirs.user_cache_dir("unremember")),
         description="Where the converted model and the calibration are kept; safe to remove",
     )
+    artefact_dir: Path | None = Field(
+        None,
+        description="Where adapters and checkpoints of jobs are kept, at the same path for every replica, every vLLM "
+        "and wherever jobs run; unset: in the data directory",
+    )
     admin_key: SecretStr | None = Field(
         None, description="Key of the admin API; unset: made once in the data directory"
     )
@@ -147,8 +152,32 @@ class Settings(BaseSettings):
         2.0, ge=0, le=100, description="Taken from the logits of words that go with a restricted subject"
     )
     decision_retention: int = Field(100_000, ge=0, description="Decision records kept; they hold no text")
+    job_runner: Literal["pool", "process", "ray"] = Field(
+        "pool",
+        description="Where jobs run: in processes of their own on this machine, in this process (for trying things "
+        "out), or on a Ray cluster (extra `ray`)",
+    )
+    jobs_at_once: int = Field(1, ge=0, description="Jobs that this replica has under way at most; 0: it takes none")
+    job_cpus: float = Field(1.0, gt=0, description="Processors that a job asks of the Ray cluster")
+    job_gpus: float = Field(0.0, ge=0, description="GPUs that a job asks of the Ray cluster")
+    job_memory: int | None = Field(None, ge=1, description="Bytes that a job asks of the Ray cluster; unset: none")
+    adapter_slots: int = Field(
+        4,
+        ge=0,
+        description="Unlearning adapters that an upstream holds at most, those used last; on a processor, one fewer "
+        "than its `--max-loras`",
+    )
+    ray_address: str | None = Field(None, description="The Ray cluster; unset: one started on this machine")
     engine_port: int = Field(8081, ge=1, le=65535, description="Loopback port of the vLLM that `unremember up` starts")
     engine_args: str = Field("", description="More arguments for the vLLM that `unremember up` starts")
+    engine_adapters: bool = Field(
+        False,
+        description="Let the vLLM that `unremember up` starts take adapters while it runs: as many as "
+        "`UNREMEMBER_ADAPTER_SLOTS` says",
+    )
+    engine_adapter_rank: int = Field(
+        32, ge=1, le=512, description="Largest rank of an adapter that the vLLM of `unremember up` takes"
+    )
     engine_max_model_len: int = Field(
         4_096, ge=256, description="Context length of the vLLM that `unremember up` starts"
     )

@@ -247,6 +247,7 @@ class Detector:
             segments=tuple(sorted({readings[place].of.segment for place in flagged})),
             spans=tuple(sorted(spans, key=_in_order)),
             evidence=_evidence(scorer, verdict, band, readings[decisive]),
+            adapter=scope.adapter,
         )
 
     def _report(self, timings: Mapping[str, float]) -> None:

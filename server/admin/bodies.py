@@ -68,7 +68,7 @@ Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(_
 Text = Annotated[
     str, Field(min_length=1, max_length=MAX_TEXT), AfterValidator(_without_controls), AfterValidator(_readable)
 ]
-ActionName = Literal["corrupt", "decline", "restrict"]
+ActionName = Literal["adapt", "corrupt", "decline", "restrict"]
 ModeName = Literal["shadow", "enforce"]
 
 
@@ -158,8 +158,8 @@ class Distinguish(Body):
 class PolicyBody(Body):
     """Interventions for each band of probability; an empty list records and does not act."""
 
-    high: Annotated[list[ActionName], Field(max_length=3)]
-    low: Annotated[list[ActionName], Field(max_length=3)] = []
+    high: Annotated[list[ActionName], Field(max_length=4)]
+    low: Annotated[list[ActionName], Field(max_length=4)] = []
     context: Annotated[
         Literal["supplied", "suppress"] | None,
         Field(description="How text that the client supplies itself is treated. Default: by kind."),

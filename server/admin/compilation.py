@@ -67,9 +67,10 @@ class Compilation:
     async def compiled(self, request_id: str, version: int) -> Scope:
         """A version compiled with this replica's encoder, whatever its state."""
         given = await self._registry.version(request_id, version)
-        return await self._compile(
+        scope = await self._compile(
             given.source, request_id=request_id, version=version, mode=given.mode, policy=given.policy
         )
+        return replace(scope, adapter=given.adapter)
 
     async def _run(self, request_id: str, version: int, replica: Replica) -> None:
         delay = _FIRST_DELAY
@@ -117,5 +118,5 @@ class Compilation:
             former = await self._registry.version(request_id, live)
             scope = await self._registry.scope(request_id, live, self._encoder)
             if scope is not None and former.source == given.source:
-                return replace(scope, version=version, mode=given.mode, policy=given.policy)
+                return replace(scope, version=version, mode=given.mode, policy=given.policy, adapter=given.adapter)
         return await self.compiled(request_id, version)

@@ -33,7 +33,11 @@ def require_enforceable(mode: Mode, policy: Policy, capabilities: Capabilities) 
     """
     if mode is Mode.SHADOW:
         return
-    able = {Action.CORRUPT: capabilities.corrupt, Action.RESTRICT: capabilities.restrict}
+    able = {
+        Action.CORRUPT: capabilities.corrupt,
+        Action.RESTRICT: capabilities.restrict,
+        Action.ADAPT: capabilities.adapt,
+    }
     missing = [action for action in Action if action in (*policy.high, *policy.low) and not able.get(action, True)]
     if not missing:
         return
@@ -49,11 +53,29 @@ def require_enforceable(mode: Mode, policy: Policy, capabilities: Capabilities) 
     )
 
 
+def require_adapter(policy: Policy, adapter: str) -> None:
+    """Refuse a policy that adapts where there is nothing to adapt with.
+
+    Raises:
+        Conflict: it says how to get an adapter.
+    """
+    if Action.ADAPT in (*policy.high, *policy.low) and not adapter:
+        raise Conflict(
+            "The policy says adapt, and no adapter is promoted for this request. Train one with a job of kind "
+            "`adapter`, and promote it.",
+            param="policy",
+            code="no_adapter",
+        )
+
+
 def _without(policy: Policy, missing: list[Action]) -> Policy:
-    """Corruption is replaced by declining. Restriction by nothing: answers are watched for phrases in any case."""
+    """Corruption and adapters are replaced by declining. Restriction by nothing: answers are watched for phrases in
+    any case.
+    """
 
     def instead(actions: tuple[Action, ...]) -> tuple[Action, ...]:
-        able = [Action.DECLINE if action is Action.CORRUPT and action in missing else action for action in actions]
+        declines = {Action.CORRUPT, Action.ADAPT} & set(missing)
+        able = [Action.DECLINE if action in declines else action for action in actions]
         return tuple(dict.fromkeys(action for action in able if action not in missing))
 
     return replace(policy, high=instead(policy.high), low=instead(policy.low))

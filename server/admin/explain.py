@@ -45,14 +45,18 @@ class Explain:
         completions: Codec,
         corruptible: Callable[[], bool],
         restrictable: Callable[[], bool] = lambda: False,
+        adaptable: Callable[[str], bool] = lambda _: False,
         paused: Callable[[], bool],
     ) -> None:
-        """Whether a prompt to the served model can be corrupted now, and its answer restricted, is asked each time."""
+        """Whether a prompt to the served model can be corrupted now, its answer restricted, or an adapter answer, is
+        asked each time.
+        """
         self._detector = detector
         self._chat = chat
         self._completions = completions
         self._corruptible = corruptible
         self._restrictable = restrictable
+        self._adaptable = adaptable
         self._paused = paused
 
     async def __call__(self, inputs: Sequence[str | list[dict[str, Any]]]) -> list[Explanation]:
@@ -81,5 +85,10 @@ class Explain:
             return Explanation((), (), Plan(), {})
         detections, timings_ms = await self._detector.explain(segments)
         acting = [replace(found, mode=Mode.SHADOW) for found in detections] if self._paused() else detections
-        plan = make_plan(acting, corruptible=self._corruptible(), restrictable=self._restrictable())
+        plan = make_plan(
+            acting,
+            corruptible=self._corruptible(),
+            restrictable=self._restrictable(),
+            adaptable=self._adaptable,
+        )
         return Explanation(tuple(segments), tuple(detections), plan, timings_ms)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from guards.plan import Band, Role, Segment
 from server.admin.compilation import Compilation
-from server.admin.enforceability import require_enforceable
+from server.admin.enforceability import require_adapter, require_enforceable
 from server.admin.replica import Replica
 from server.admin.substance import require_substance
 from server.errors import BadRequest, Conflict, Unavailable
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from guards.scope import Correction, Mode, Policy, Scope, Source
     from server.admin.compilation import Compile
     from server.admin.replica import Follows, ScopeIndex
+    from server.registry.artefacts import Artefact
     from server.registry.records import Record
     from server.registry.registry import Registry
     from server.upstream.capabilities import Capabilities
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 MAX_CORRECTIONS: Final = 1_000
+ADAPTER: Final = "adapter"
+"""The kind of artefact that answers prompts."""
 _ATTEMPTS: Final = 5
 
 
@@ -148,6 +151,7 @@ class Forgetting:
             Duplicate: a request that is not withdrawn has this subject, kind and extent.
         """
         require_substance(source)
+        require_adapter(policy, "")
         require_enforceable(mode, policy, self._capabilities())
         record = await self._registry.create(source, mode=mode, policy=policy, basis=basis)
         _log.info("%s received", record.id)
@@ -160,9 +164,10 @@ class Forgetting:
         *,
         mode: Mode | None = None,
         policy: Callable[[Source], Policy] | None = None,
+        adapter: str | None = None,
         wait: bool = False,
     ) -> Record:
-        """Add a version with the source edited, and mode and policy if given.
+        """Add a version with the source edited, and mode, policy and adapter if given.
 
         The live version stays in force until the new one is compiled. The upstreams are asked for what they can do
         only where mode or policy change: a name can be added while they restart.
@@ -181,15 +186,58 @@ class Forgetting:
             if (edited.examples, edited.phrases) != (former.source.examples, former.source.phrases):
                 # One that was stored without text can still be corrected, or put into shadow.
                 require_substance(edited)
+            new_adapter = former.adapter if adapter is None else adapter
+            require_adapter(new_policy, new_adapter)
             if (new_mode, new_policy) != (former.mode, former.policy):
                 require_enforceable(new_mode, new_policy, self._capabilities())
             record = await self._registry.add_version(
-                request_id, edited, mode=new_mode, policy=new_policy, after=current.latest_version
+                request_id,
+                edited,
+                mode=new_mode,
+                policy=new_policy,
+                adapter=new_adapter,
+                after=current.latest_version,
             )
             if record is not None:
                 _log.info("%s version %d received", record.id, record.latest_version)
                 return await self._settled(record) if wait else self._begun(record)
         raise Conflict("The request is being changed by somebody else. Try again.", code="concurrent_change")
+
+    async def promote(
+        self, artefact: Artefact, policy: Callable[[Source, Policy], Policy], *, wait: bool = False
+    ) -> Record:
+        """Add a version whose prompts an adapter answers.
+
+        Raises:
+            As ``patch``, and BadRequest: the artefact is no adapter.
+        """
+        if artefact.kind != ADAPTER:
+            raise BadRequest(f"It is no adapter, but of kind {artefact.kind!r}.", param="artefact")
+        former = (await self._registry.get(artefact.request_id)).latest_version
+        standing = (await self._registry.version(artefact.request_id, former)).policy
+        return await self.patch(
+            artefact.request_id,
+            lambda source: source,
+            policy=lambda source: policy(source, standing),
+            adapter=artefact.id,
+            wait=wait,
+        )
+
+    async def roll_back(self, request_id: str, version: int, *, wait: bool = False) -> Record:
+        """Add a version that is what an earlier one was: texts, policy, mode and adapter.
+
+        Raises:
+            As ``patch``, and UnknownRequest: there is no such version.
+        """
+        earlier = await self._registry.version(request_id, version)
+        return await self.patch(
+            request_id,
+            lambda _: earlier.source,
+            mode=earlier.mode,
+            policy=lambda _: earlier.policy,
+            adapter=earlier.adapter,
+            wait=wait,
+        )
 
     async def withdraw(self, request_id: str) -> Record:
         """Stop enforcing a request, for good.

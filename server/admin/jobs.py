@@ -6,6 +6,8 @@ import pkgutil
 from typing import Any, Final
 
 JOBS: Final = {
+    "adapter-options": "offline.adapter.job:check",
+    "train-adapter": "offline.adapter.job:train_adapter",
     "calibrate": "offline.detector.calibrate:calibrate",
     "calibration-recipe": "offline.detector.recipe:fingerprint",
     "distil": "offline.encoder.distillation:distil",

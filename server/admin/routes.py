@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Path, Query
 
 from guards.scope import Correction, Policy, Source
+from server.admin.artefact_routes import add_artefact_routes
 from server.admin.bodies import (
     CorrectionBody,
     ExplainBody,
@@ -21,11 +22,13 @@ from server.admin.bodies import (
     to_phrases,
 )
 from server.admin.findings import DecisionReply, ExplainReply, ExplanationReply
+from server.admin.identifiers import REQUEST_ID
+from server.admin.job_routes import add_job_routes
+from server.admin.parameters import CONFLICT, ERRORS, NOT_FOUND, RequestId, Wait
 from server.admin.phrases import PhrasesReply
 from server.admin.replies import (
     CorrectionsReply,
     DetailReply,
-    ErrorReply,
     ListReply,
     PauseReply,
     ProfileReply,
@@ -34,51 +37,24 @@ from server.admin.replies import (
     UpstreamReply,
 )
 from server.admin.routing import AdminRoute
+from server.admin.scores import ScoreBody, ScoreReply
 from server.errors import NotFound
 from server.registry.hits import ANY_RUN
-from server.registry.lifecycle import State, UnknownRequest
+from server.registry.lifecycle import State  # noqa: TC001 (FastAPI reads it)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from server.admin.explain import Explain
     from server.admin.forgetting import Forgetting
+    from server.admin.workbench import Workbench
+    from server.gateway.scoring import Scoring
     from server.registry.decisions import DecisionLog
     from server.registry.hits import PhraseHits
     from server.registry.records import Record
     from server.registry.registry import Registry
 
-_REQUEST_ID: Final = re.compile(r"fr_[0-9a-f]{32}")
 _DECISION_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
-
-_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    400: {"model": ErrorReply, "description": "A field is missing, unknown or not allowed; `param` names it"},
-    401: {"model": ErrorReply, "description": "The admin key is missing or wrong"},
-    403: {"model": ErrorReply, "description": "The key is not allowed to do this"},
-    413: {"model": ErrorReply, "description": "The body is too large"},
-    503: {"model": ErrorReply, "description": "The database or the detector cannot be used now"},
-    "default": {"model": ErrorReply, "description": "Any other error"},
-}
-_NOT_FOUND: Final[dict[int | str, dict[str, Any]]] = {404: {"model": ErrorReply, "description": "There is none"}}
-_CONFLICT: Final[dict[int | str, dict[str, Any]]] = {
-    409: {
-        "model": ErrorReply,
-        "description": "The request's state does not allow it, it exists already, or an upstream cannot enforce it",
-    }
-}
-
-
-def _request_id(id: Annotated[str, Path(description="Id of a forget request")]) -> str:  # noqa: A002 (part of the API)
-    if not _REQUEST_ID.fullmatch(id):
-        raise UnknownRequest
-    return id
-
-
-RequestId = Annotated[str, Depends(_request_id)]
-Wait = Annotated[
-    Literal["active"] | None,
-    Query(description="Answer once it is enforced, in shadow or failed, or after 30 seconds; `state` tells which"),
-]
 
 
 def create_admin_router(
@@ -87,17 +63,20 @@ def create_admin_router(
     decisions: DecisionLog,
     hits: PhraseHits,
     explain: Explain,
+    workbench: Workbench,
+    scoring: Scoring,
     authorise: Callable[..., Any],
 ) -> APIRouter:
     """The routes. ``authorise`` is a FastAPI dependency that raises an ``ApiError``."""
     router = APIRouter(
-        prefix="/admin/v1", tags=["admin"], dependencies=[Depends(authorise)], route_class=AdminRoute, responses=_ERRORS
+        prefix="/admin/v1", tags=["admin"], dependencies=[Depends(authorise)], route_class=AdminRoute, responses=ERRORS
     )
 
     async def receipt(record: Record) -> Receipt:
+        """Where a request stands."""
         return Receipt.of(record, await forgetting.scope(record))
 
-    @router.post("/forget-requests", status_code=201, responses=_CONFLICT, summary="Ask for something to be forgotten")
+    @router.post("/forget-requests", status_code=201, responses=CONFLICT, summary="Ask for something to be forgotten")
     async def create(body: ForgetRequestBody, wait: Wait = None) -> Receipt:
         """Stored when this answers: no crash loses it. Enforced once `state` is `active`."""
         record = await forgetting.create(
@@ -112,12 +91,12 @@ def create_admin_router(
     @router.get("/forget-requests", summary="List requests, newest first")
     async def list_requests(
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
-        after: Annotated[str | None, Query(pattern=_REQUEST_ID.pattern, description="`next_after` of a page")] = None,
+        after: Annotated[str | None, Query(pattern=f"^{REQUEST_ID}$", description="`next_after` of a page")] = None,
         state: Annotated[State | None, Query(description="Only requests in this state")] = None,
     ) -> ListReply:
         return ListReply.of(await registry.page(limit=limit, after=after, state=state))
 
-    @router.get("/forget-requests/{id}", responses=_NOT_FOUND, summary="Show one request in full")
+    @router.get("/forget-requests/{id}", responses=NOT_FOUND, summary="Show one request in full")
     async def show(request_id: RequestId) -> DetailReply:
         record = await registry.get(request_id)
         latest = await registry.version(request_id, record.latest_version)
@@ -125,7 +104,7 @@ def create_admin_router(
         scope = await forgetting.scope(record)
         return await asyncio.to_thread(DetailReply.detail, record, latest, times, scope)
 
-    @router.get("/forget-requests/{id}/phrases", responses=_NOT_FOUND, summary="Show where phrases were met")
+    @router.get("/forget-requests/{id}/phrases", responses=NOT_FOUND, summary="Show where phrases were met")
     async def show_phrases(request_id: RequestId) -> PhrasesReply:
         """Counts of all replicas, a few seconds old for the others; those that a killed process held are lost."""
         scope = await forgetting.scope(await registry.get(request_id))
@@ -133,7 +112,7 @@ def create_admin_router(
         runs, *of_phrases = await hits.of(request_id, [ANY_RUN, *phrases])
         return PhrasesReply.of(request_id, scope, runs, of_phrases)
 
-    @router.patch("/forget-requests/{id}", responses=_NOT_FOUND | _CONFLICT, summary="Change a request")
+    @router.patch("/forget-requests/{id}", responses=NOT_FOUND | CONFLICT, summary="Change a request")
     async def patch(request_id: RequestId, body: PatchBody, wait: Wait = None) -> Receipt:
         """Adds a version. The one in force stays in force until the new one is compiled."""
         record = await forgetting.patch(
@@ -141,13 +120,13 @@ def create_admin_router(
         )
         return await receipt(record)
 
-    @router.delete("/forget-requests/{id}", responses=_NOT_FOUND | _CONFLICT, summary="Withdraw a request")
+    @router.delete("/forget-requests/{id}", responses=NOT_FOUND | CONFLICT, summary="Withdraw a request")
     async def withdraw(request_id: RequestId) -> Receipt:
         """Stops enforcing it, for good. Its record stays; withdrawing it again is a 409."""
         return await receipt(await forgetting.withdraw(request_id))
 
     @router.post(
-        "/forget-requests/{id}/corrections", responses=_NOT_FOUND | _CONFLICT, summary="Correct a wrong judgement"
+        "/forget-requests/{id}/corrections", responses=NOT_FOUND | CONFLICT, summary="Correct a wrong judgement"
     )
     async def correct(request_id: RequestId, body: CorrectionBody) -> CorrectionsReply:
         """Compiles the request anew and judges every correction so far, before and after."""
@@ -158,7 +137,12 @@ def create_admin_router(
     async def explain_inputs(body: ExplainBody) -> ExplainReply:
         return ExplainReply(results=[ExplanationReply.of(item) for item in await explain(body.inputs)])
 
-    @router.get("/decisions/{id}", responses=_NOT_FOUND, summary="Show what was decided about an answered request")
+    @router.post("/scores", summary="Score answers as the served system would")
+    async def score(body: ScoreBody) -> ScoreReply:
+        """Teacher-forced log-probabilities under the question's own plan, for evaluation. Nothing is stored."""
+        return ScoreReply.of(await scoring(body.question, body.answers, body.model))
+
+    @router.get("/decisions/{id}", responses=NOT_FOUND, summary="Show what was decided about an answered request")
     async def show_decision(id: Annotated[str, Path(description="The answer's `x-request-id`")]) -> DecisionReply:  # noqa: A002
         decision = await decisions.get(id) if _DECISION_ID.fullmatch(id) else None
         if decision is None:
@@ -191,6 +175,8 @@ def create_admin_router(
         """While paused every scope acts as if in shadow, on every replica, across restarts."""
         return PauseReply(paused=body.paused, epoch=await forgetting.pause(body.paused))
 
+    add_job_routes(router, workbench)
+    add_artefact_routes(router, forgetting, registry, workbench)
     return router
 
 

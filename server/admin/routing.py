@@ -15,6 +15,8 @@ from server.admin.bodies import MAX_BODY_BYTES, MAX_NESTING, TAGS
 from server.api.body import parse
 from server.errors import ApiError, BadRequest, TooLarge, Unavailable, traced
 from server.registry.database import DATABASE_ERRORS
+from server.upstream.client import UpstreamError
+from server.upstream.pool import no_upstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -51,6 +53,9 @@ class AdminRoute(APIRoute):
                 return _response(BadRequest("The body is not JSON that can be read."))
             except CannotDecide as error:
                 return _response(Unavailable(f"Detection cannot decide: {error}.", retry_after=1))
+            except UpstreamError as error:
+                _log.warning("%s: an upstream failed: %s", self.name, error)
+                return _response(no_upstream())
             except DATABASE_ERRORS as error:
                 cause = getattr(error, "orig", None) or error
                 _log.error("%s: the database failed: %s", self.name, type(cause).__name__)

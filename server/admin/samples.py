@@ -156,6 +156,60 @@ DECISION: Final[dict[str, Any]] = {
 }
 
 
+_HASH: Final = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+_FIGURES: Final = {"steps": 60, "retain_nll": 1.92, "retain_nll_before": 1.9, "seconds": 412.0, "seed": 1}
+JOB: Final[dict[str, Any]] = {
+    "id": "job_0199f3c2a1b07d5e4c3b2a190807",
+    "request_id": _ID,
+    "version": 1,
+    "kind": "adapter",
+    "state": "running",
+    "progress": {"stage": "training", "done": 24, "total": 60},
+    "attempts": 1,
+    "cancelling": False,
+    "worker": "gateway-0:1",
+    "error": None,
+    "figures": None,
+    "artefact": None,
+    "created_at": _TIME,
+    "started_at": _TIME,
+    "finished_at": None,
+}
+JOBS: Final[dict[str, Any]] = {"data": [JOB], "has_more": False, "next_after": None}
+EVENTS: Final[dict[str, Any]] = {
+    "data": [{"number": 7, "at": _TIME, "text": "epoch 2 of 10: held-out retain loss 1.90"}],
+    "next_after": 7,
+}
+ARTEFACTS: Final[dict[str, Any]] = {
+    "data": [
+        {
+            "id": "art_0199f3c2a1b07d5e4c3b2a190807",
+            "kind": "adapter",
+            "job": JOB["id"],
+            "version": 1,
+            "sha256": _HASH,
+            "data_sha256": _HASH,
+            "seed": 1,
+            "code": "0.1.0",
+            "figures": _FIGURES,
+            "created_at": _TIME,
+        }
+    ]
+}
+
+
+SCORES: Final[dict[str, Any]] = {
+    "actions": ["corrupt"],
+    "defined": True,
+    "answers": [{"tokens": [58, 30, 59], "log_probs": [-7.1, -2.2, -4.0], "likeliest": [504, 30, 338]}],
+}
+
+
 def shown(sample: dict[str, Any]) -> ConfigDict:
     """The configuration of an answer that is described by a sample."""
     return ConfigDict(frozen=True, json_schema_extra={"examples": [sample]})
+
+
+def taken(sample: dict[str, Any]) -> ConfigDict:
+    """The configuration of a body that is described by a sample."""
+    return ConfigDict(json_schema_extra={"examples": [sample]})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -12,12 +12,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
+ADAPTER_PREFIX: Final = "art_"
+"""Of the names of adapters: they are ids of artefacts."""
+
+
 def public_cards(cards: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """vLLM's model cards by name, of base models only: an adapter's card names its parent."""
     return {
         card["id"]: dict(card)
         for card in cards
         if isinstance(card, dict) and isinstance(card.get("id"), str) and card.get("parent") is None
+    }
+
+
+def own_adapters(cards: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Names of the adapters that were loaded for scopes, of vLLM's model cards."""
+    return {
+        card["id"]
+        for card in cards
+        if isinstance(card, dict) and card.get("parent") and str(card.get("id")).startswith(ADAPTER_PREFIX)
     }
 
 

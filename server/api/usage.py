@@ -25,10 +25,22 @@ _BROKEN: Final = orjson.dumps({"error": {"message": _FAILURE, "type": "api_error
 
 
 class Usage(ABC):
-    """Corrects token counts in answers to one request, byte for byte beside them."""
+    """Corrects token counts in answers to one request, byte for byte beside them.
+
+    ``model``: the name that was sent, and the client's own, where an adapter answers in the model's place.
+    """
+
+    model: tuple[str, str] | None = None
 
     completion: int | None = None
     """Tokens generated, where the upstream's own figure counts some that did not leave."""
+
+    def _names(self, within: Mapping[str, Value]) -> list[tuple[Value, str]]:
+        """Edits that let an answer, or the part of it that names its model, name the client's."""
+        named = within.get("model")
+        if self.model is None or named is None or named.value != self.model[0]:
+            return []
+        return [(named, dumps(self.model[1]))]
 
     @abstractmethod
     def whole(self, body: bytes) -> bytes:
@@ -56,7 +68,8 @@ class ChoicesUsage(Usage):
         return self._corrected(text, members(text), sum(self._counts), final=True).encode()
 
     def event(self, event: bytes) -> bytes:
-        if not (event.startswith(_DATA) and (b'"usage"' in event or b'"error"' in event)):
+        renames = self.model is not None and b'"model"' in event
+        if not (event.startswith(_DATA) and (renames or b'"usage"' in event or b'"error"' in event)):
             return event
         text = event.decode()
         chunk = members(text, len(_DATA))
@@ -71,15 +84,16 @@ class ChoicesUsage(Usage):
         return self._counts[min(index // self._choices, len(self._counts) - 1)]
 
     def _corrected(self, text: str, answer: Mapping[str, Value], count: int, *, final: bool) -> str:
+        edits = self._names(answer)
         usage = answer.get("usage")
         if usage is None or not isinstance(usage.value, dict):
-            return text
+            return spliced(text, edits)
         figures = members(text, usage.start)
         completion = usage.value.get("completion_tokens") or 0
         if self.completion is not None and final:
             completion = self.completion
         new = {"prompt_tokens": count, "completion_tokens": completion, "total_tokens": count + completion}
-        edits = [(figures[name], str(figure)) for name, figure in new.items() if name in figures]
+        edits += [(figures[name], str(figure)) for name, figure in new.items() if name in figures]
         details = figures.get("prompt_tokens_details")
         if details is not None and isinstance(details.value, dict):
             cached = members(text, details.start).get("cached_tokens")
@@ -118,7 +132,8 @@ class ResponseUsage(Usage):
         return spliced(text, self._edits(text, members(text, response.start))).encode()
 
     def _edits(self, text: str, response: Mapping[str, Value]) -> list[tuple[Value, str]]:
-        edits = [
+        edits = self._names(response)
+        edits += [
             (response[name], dumps(own))
             for name, (sent, own) in self._repeated.items()
             if name in response and response[name].value == sent
@@ -148,7 +163,7 @@ class MessageUsage(Usage):
 
     def whole(self, body: bytes) -> bytes:
         text = body.decode()
-        return self._corrected(text, members(text).get("usage")).encode()
+        return self._corrected(text, members(text)).encode()
 
     def event(self, event: bytes) -> bytes:
         if name_of(event) == "error":
@@ -157,13 +172,13 @@ class MessageUsage(Usage):
             return event
         text = event.decode()
         data = members(text, start_of(text))
-        if "message" in data:
-            return self._corrected(text, members(text, data["message"].start).get("usage")).encode()
-        return self._corrected(text, data.get("usage")).encode()
+        return self._corrected(text, members(text, data["message"].start) if "message" in data else data).encode()
 
-    def _corrected(self, text: str, usage: Value | None) -> str:
+    def _corrected(self, text: str, message: Mapping[str, Value]) -> str:
+        edits = self._names(message)
+        usage = message.get("usage")
         if usage is None or not isinstance(usage.value, dict):
-            return text
+            return spliced(text, edits)
         figures = members(text, usage.start)
         # What was read from the cache, or written to it, is not counted again (vLLM 0.32).
         cached = {
@@ -174,4 +189,4 @@ class MessageUsage(Usage):
         new = cached | {"input_tokens": max(self._count - sum(cached.values()), 0)}
         if self.completion is not None and usage.value.get("output_tokens"):
             new["output_tokens"] = self.completion
-        return spliced(text, [(figures[name], str(figure)) for name, figure in new.items() if name in figures])
+        return spliced(text, edits + [(figures[name], str(figure)) for name, figure in new.items() if name in figures])

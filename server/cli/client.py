@@ -140,3 +140,21 @@ def forget_requests(admin: Client) -> Iterator[dict[str, Any]]:
         if not page.get("has_more"):
             return
         after = {"after": page["data"][-1]["id"]}
+
+
+def request_id_of(client: Client, target: str) -> str:
+    """The id meant: itself, or that of the one live request with this subject."""
+    wanted = target.casefold()
+    found = [
+        request
+        for request in forget_requests(client)
+        if request["id"] == target or (request["subject"].casefold() == wanted and request["state"] != "withdrawn")
+    ]
+    if not found:
+        raise CliError(
+            f"No forget request has the id or subject {target!r}. `unremember forget list` shows what there is."
+        )
+    if len(found) > 1:
+        ids = ", ".join(request["id"] for request in found)
+        raise CliError(f"Several forget requests have the subject {target!r}: {ids}. Give one of these ids.")
+    return str(found[0]["id"])

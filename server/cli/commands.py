@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from server.assets import AssetError
-from server.cli import context, demo, doctor, evaluate, explain, forget, pause, terminal, train
+from server.cli import context, demo, doctor, evaluate, explain, forget, jobs, pause, terminal, train
 from server.cli.errors import CliError
 from server.keys import KeyFileError
 from server.settings import SettingsError
@@ -86,6 +86,7 @@ def config(
 
 app.add_typer(evaluate.app, name="evaluate", rich_help_panel="Measuring")
 app.add_typer(train.app, name="train", rich_help_panel="Training")
+app.add_typer(jobs.app, name="jobs", rich_help_panel="Training")
 app.command("doctor", rich_help_panel="Running")(doctor.doctor)
 app.command("demo", rich_help_panel="Running")(demo.demo)
 

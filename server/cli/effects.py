@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from guards.scope import Action, Extent, Mode
 
 _CHANGES: dict[Action | None, str] = {
+    Action.ADAPT: (
+        "Prompts that ask about {subject} will be answered by the model with its adapter, as by one that never knew it."
+    ),
     Action.CORRUPT: (
         "Prompts that ask about {subject} will be answered as by a model that never knew it: "
         "fluently, and possibly wrongly."

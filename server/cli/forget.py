@@ -14,10 +14,11 @@ from rich.text import Text
 
 from guards.scope import Action, Extent, Kind, Mode, default_policy
 from server.cli import terminal
-from server.cli.client import Client, forget_requests
+from server.cli.client import forget_requests, request_id_of
 from server.cli.context import admin
 from server.cli.effects import effect
 from server.cli.errors import CliError
+from server.cli.files import read_objects, read_text, to_object
 from server.cli.phrases import given, phrase_table, use_table
 
 app = typer.Typer(
@@ -78,12 +79,12 @@ def add(
         "kind": kind.value,
         "mode": (Mode.SHADOW if shadow else Mode.ENFORCE).value,
         "aliases": alias or [],
-        "examples": [_example(text) for text in example or []] + (_objects(examples_file) if examples_file else []),
+        "examples": [_example(text) for text in example or []] + (read_objects(examples_file) if examples_file else []),
         "retain_examples": [_example(text) for text in retain or []],
     }
     if distinguish_is or distinguish_not:
         body["distinguish"] = {"is": distinguish_is or [], "not": distinguish_not or []}
-    if phrases := given(name, fact) + (_objects(phrases_file) if phrases_file else []):
+    if phrases := given(name, fact) + (read_objects(phrases_file) if phrases_file else []):
         body["phrases"] = phrases
     if extent is not Extent.KNOWLEDGE:
         body["extent"] = extent.value
@@ -106,7 +107,7 @@ def import_(
     wait: Annotated[bool, typer.Option(help="Wait for each until it is enforced.")] = False,
 ) -> None:
     """Add forget requests from a file, one JSON object a line, as the admin API takes them."""
-    lines = [(number, line) for number, line in enumerate(_read(file).splitlines(), 1) if line.strip()]
+    lines = [(number, line) for number, line in enumerate(read_text(file).splitlines(), 1) if line.strip()]
     failures = []
     with (
         admin() as client,
@@ -115,7 +116,7 @@ def import_(
         task = progress.add_task("Importing", total=len(lines))
         for number, line in lines:
             try:
-                client.post("/forget-requests", _object(line), **({"wait": "active"} if wait else {}))
+                client.post("/forget-requests", to_object(line), **({"wait": "active"} if wait else {}))
             except CliError as error:
                 if getattr(error, "status", 400) in {0, 401, 403}:
                     raise
@@ -156,7 +157,7 @@ def show(
 ) -> None:
     """Show one forget request as JSON, and its phrases in a table."""
     with admin() as client:
-        found = client.get(f"/forget-requests/{_id(client, target)}")
+        found = client.get(f"/forget-requests/{request_id_of(client, target)}")
     phrases = [] if as_json else found.pop("phrases", [])
     terminal.out.print_json(data=found)
     if phrases:
@@ -180,9 +181,9 @@ def phrases(
     if replace and derive:
         raise CliError("--replace and --derive exclude each other. Give one of them.")
     with admin() as client:
-        request_id = _id(client, target)
+        request_id = request_id_of(client, target)
         if replace or derive:
-            body = {"phrases": _objects(replace) if replace else None}
+            body = {"phrases": read_objects(replace) if replace else None}
             changed = client.patch(f"/forget-requests/{request_id}", body, wait="active")
             terminal.say(f"{request_id} is {_worded(changed['state'])}, version {changed['version']}.", "bold")
             _warn(changed)
@@ -210,7 +211,7 @@ def correct(
         raise CliError(f"--expected is {expected!r}. Give untouched or forgotten.")
     body = {"input": text, "expected": expected}
     with admin() as client:
-        result = client.post(f"/forget-requests/{_id(client, target)}/corrections", body)
+        result = client.post(f"/forget-requests/{request_id_of(client, target)}/corrections", body)
     table = Table("input", "expected", "before", "after", "holds")
     for item in result["corrections"]:
         before, after = (_verdict(item[when]) for when in ("before", "after"))
@@ -238,14 +239,43 @@ def enforce(target: Target) -> None:
 def withdraw(target: Target) -> None:
     """Withdraw a forget request: prompts about its subject are answered as before."""
     with admin() as client:
-        request_id = _id(client, target)
+        request_id = request_id_of(client, target)
         client.delete(f"/forget-requests/{request_id}")
     terminal.say(f"{request_id} is withdrawn: prompts about it are answered as before it.")
 
 
+@app.command(epilog='Example: unremember forget promote "Harry Potter" art_0199f3c2a1b07d5e4c3b2a1908070605')
+def promote(
+    target: Target,
+    artefact: Annotated[
+        str, typer.Argument(help="Id of an adapter, as `unremember jobs made` shows it.", show_default=False)
+    ],
+) -> None:
+    """Have an adapter that a job made answer the prompts about a forget request."""
+    with admin() as client:
+        request_id = request_id_of(client, target)
+        changed = client.post(f"/forget-requests/{request_id}/promotions", {"artefact": artefact}, wait="active")
+    terminal.say(f"{request_id} is {_worded(changed['state'])}, version {changed['version']}.", "bold")
+    terminal.say("Prompts about it are declined until every model server has loaded the adapter: seconds.")
+    _warn(changed)
+
+
+@app.command(epilog='Example: unremember forget rollback "Harry Potter" 1')
+def rollback(
+    target: Target,
+    version: Annotated[int, typer.Argument(min=1, help="An earlier version's number.", show_default=False)],
+) -> None:
+    """Go back to what an earlier version of a forget request was: texts, policy, mode and adapter."""
+    with admin() as client:
+        request_id = request_id_of(client, target)
+        changed = client.post(f"/forget-requests/{request_id}/rollbacks", {"version": version}, wait="active")
+    terminal.say(f"{request_id} is {_worded(changed['state'])}, version {changed['version']}.", "bold")
+    _warn(changed)
+
+
 def _set_mode(target: str, mode: Mode) -> None:
     with admin() as client:
-        request_id = _id(client, target)
+        request_id = request_id_of(client, target)
         changed = client.patch(f"/forget-requests/{request_id}", {"mode": mode.value}, wait="active")
     terminal.say(f"{request_id} is {_worded(changed['state'])}.", "bold")
     _warn(changed)
@@ -263,57 +293,9 @@ def _warn(request: dict[str, Any]) -> None:
         raise CliError(f"It could not be compiled: {request['error']}")
 
 
-def _id(client: Client, target: str) -> str:
-    """The id meant: itself, or that of the one live request with this subject."""
-    wanted = target.casefold()
-    found = [
-        request
-        for request in forget_requests(client)
-        if request["id"] == target or (request["subject"].casefold() == wanted and request["state"] != "withdrawn")
-    ]
-    if not found:
-        raise CliError(
-            f"No forget request has the id or subject {target!r}. `unremember forget list` shows what there is."
-        )
-    if len(found) > 1:
-        ids = ", ".join(request["id"] for request in found)
-        raise CliError(f"Several forget requests have the subject {target!r}: {ids}. Give one of these ids.")
-    return str(found[0]["id"])
-
-
 def _example(text: str) -> dict[str, str]:
     prompt, arrow, response = text.partition("=>")
     return {"prompt": prompt.strip(), "response": response.strip()} if arrow else {"text": text}
-
-
-def _objects(path: Path) -> list[dict[str, Any]]:
-    objects = []
-    for number, line in enumerate(_read(path).splitlines(), 1):
-        if line.strip():
-            try:
-                objects.append(_object(line))
-            except CliError as error:
-                raise CliError(f"{path}:{number}: {error}") from None
-    return objects
-
-
-def _read(path: Path) -> str:
-    try:
-        return sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise CliError(f"{path} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise CliError(f"{path} is not in UTF-8. Convert it first.") from None
-
-
-def _object(line: str) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except ValueError as error:
-        raise CliError(f"not JSON: {error}.") from None
-    if not isinstance(value, dict):
-        raise CliError("not a JSON object. Give one in braces on each line.")
-    return value
 
 
 def _worded(state: str) -> str:

@@ -329,7 +329,7 @@ class Delivery:
         if choice in self._unjudged:
             return False
         self._tried[choice] = self._tried.get(choice, 0) + 1
-        return self._tried[choice] <= self._attempts and self._pool.restrictable(self._sent["model"])
+        return self._tried[choice] <= self._attempts and self._pool.restrictable(self._client["model"])
 
     def _leave_alone(self, texts: Iterable[str]) -> None:
         """Note the names that stand in an answer because the client's own request says them."""
@@ -376,7 +376,7 @@ class Delivery:
     async def _tokens(self, text: str, upstream: Upstream) -> list[int]:
         if not text:
             return []
-        question = {"model": self._sent["model"], "prompt": text, "add_special_tokens": False}
+        question = {"model": self._client["model"], "prompt": text, "add_special_tokens": False}
         tokens: list[int] = (await self._pool.client.ask(upstream.route("/tokenize"), question))["tokens"]
         return tokens
 

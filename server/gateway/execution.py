@@ -104,7 +104,9 @@ class Execution:
         original.close()
         upstream = original.upstream
         corrupts, restricts = _wants(progress, Action.CORRUPT), _wants(progress, Action.RESTRICT)
-        upstream = self._pool.pick_able(body["model"], upstream, corrupts=corrupts, restricts=restricts)
+        upstream = self._pool.pick_able(
+            body["model"], upstream, corrupts=corrupts, restricts=restricts, adapter=_adapter(progress)
+        )
         counting = asyncio.create_task(self._interventions.tokenize(endpoint, body, upstream))
         changed: Call | None = None
         try:
@@ -136,6 +138,7 @@ class Execution:
             progress.ready = True
             progress.outcome = "intervened"
             usage = endpoint.usage(body, request, tokenized.counts, tokenized.room)
+            usage.model = (request["model"], body["model"])
             await self._delivery(judged, request, usage).send(changed)
         except UpstreamRefused:
             # What it refuses is the client's own fault, or ours. Only the client's is the client's to see.
@@ -183,6 +186,8 @@ class Execution:
         request, _ = endpoint.with_spare(request, spare)
         if endpoint.max_output(body) is None:
             request = await self._bounded(endpoint, request, await counting, upstream)
+        if adapter := _adapter(judged.progress):
+            request = request | {"model": adapter}
         self._telemetry.stage("intervene", clock() - began)
         return request
 
@@ -229,6 +234,11 @@ class Execution:
             return True
         finally:
             call.close()
+
+
+def _adapter(progress: Progress) -> str:
+    """The adapter that is to answer, or an empty string."""
+    return next((found.adapter for found in progress.plan.interventions if found.adapter), "")
 
 
 def _wants(progress: Progress, action: Action) -> bool:

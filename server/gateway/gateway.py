@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -60,6 +61,7 @@ class Gateway:
         restriction: makes phrases, and words that go with them, arguments for the engine.
         contexts: by a key's digest, how text that its clients supply is treated, instead of as each scope says.
         paused: while it gives true, plans are recorded as shadow and nothing is changed.
+        use_adapter: is told which adapter a prompt would be answered with.
         ready: while it gives false, what is forgotten is not known for certain, and nothing is served.
     """
 
@@ -82,6 +84,7 @@ class Gateway:
         renderer: Renderer | None = None,
         paused: Callable[[], bool] = lambda: False,
         ready: Callable[[], bool] = lambda: True,
+        use_adapter: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._detector = detector
         self._watchlist = watchlist
@@ -95,11 +98,12 @@ class Gateway:
         self._keys = keys
         self._paused = paused
         self._ready = ready
-        interventions = Interventions(detector, pool, profiles, renderer, salt_key, restriction)
+        self._use_adapter = use_adapter
+        self.interventions = Interventions(detector, pool, profiles, renderer, salt_key, restriction)
         self._thinks_first = settings.reasoning == "held"
         self._execution = Execution(
             pool,
-            interventions,
+            self.interventions,
             telemetry,
             meaning,
             attempts=settings.watch_attempts,
@@ -187,7 +191,7 @@ class Gateway:
     ) -> None:
         """Judge a request that is on its way, and answer it."""
         upstream = call.upstream
-        judging = asyncio.create_task(self._judge(endpoint, body, upstream, exchange.id, progress))
+        judging = asyncio.create_task(self.judge(endpoint, body, upstream, exchange.id, progress))
         try:
             # An upstream that refuses the request does so whatever the verdict.
             if await call.arrives_before(judging) and (await call.response()).status >= 400:
@@ -256,10 +260,15 @@ class Gateway:
         progress.outcome = "passed" if response.status < 400 else "upstream_error"
         await relay(exchange, response)
 
-    async def _judge(
+    async def judge(
         self, endpoint: Endpoint, body: Body, upstream: Upstream, request_id: str, progress: Progress
     ) -> Sequence[Segment]:
-        """Read the prompt and make a plan. Fails closed, unless the settings say otherwise."""
+        """Read the prompt and make a plan, for ``progress`` to hold. Fails closed, unless the settings say otherwise.
+
+        Raises:
+            Busy, Unavailable: the key has used up its share, or there is no verdict.
+            UpstreamError: an upstream failed to decode a prompt of tokens.
+        """
         began = clock()
         segments: Sequence[Segment] = ()
         # This task's own: what it has encoded is charged to the client.
@@ -301,13 +310,23 @@ class Gateway:
         # Corruption's arguments are for a request, not for a prompt: one of several is declined instead.
         alone = len(endpoint.prompts(body)) == 1
         corruptible = alone and self._profiles(model) is not None and self._pool.corruptible(model)
-        plan = make_plan(detections, corruptible=corruptible, restrictable=self._pool.restrictable(model))
+        plan = make_plan(
+            detections,
+            corruptible=corruptible,
+            restrictable=self._pool.restrictable(model),
+            adaptable=partial(self._adaptable, model),
+        )
         if self._paused():
             plan = Plan((), plan.interventions + plan.shadow, ())
         for mode, interventions in (("enforce", plan.interventions), ("shadow", plan.shadow)):
             for intervention in interventions:
                 self._telemetry.decision(intervention.action.value, mode)
         return plan
+
+    def _adaptable(self, model: str, adapter: str) -> bool:
+        if adapter:
+            self._use_adapter(adapter)
+        return bool(adapter) and self._pool.adaptable(model, adapter)
 
 
 def _uncancel() -> None:

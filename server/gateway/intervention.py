@@ -102,7 +102,7 @@ class Interventions:
             pending = iter(answers)
             tokens = tuple(tuple(prompt if isinstance(prompt, list) else next(pending)["tokens"]) for prompt in prompts)
             # Of prompts given as tokens the upstream is asked nothing.
-            longest = answers[0]["max_model_len"] if answers else upstream.cards[body["model"]].get("max_model_len")
+            longest = answers[0]["max_model_len"] if answers else upstream.card(body["model"]).get("max_model_len")
             return Tokenized(tokens, None if longest is None else int(longest), endpoint.renderings(body)[0])
         except (KeyError, TypeError, ValueError) as error:
             raise UpstreamError("unknown form of tokens") from error

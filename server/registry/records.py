@@ -53,6 +53,8 @@ class Version:
     mode: Mode
     policy: Policy
     source: Source
+    adapter: str
+    """The artefact that answers where the policy adapts; empty if there is none."""
     created_at: float
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -13,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from server.registry import lifecycle, statements
 from server.registry.database import make_engine, migrate
+from server.registry.ids import new_id
 from server.registry.lifecycle import LIVE, State, UnknownRequest
 from server.registry.profiles import read_profiles, write_profile
 from server.registry.records import Change, Page, Record, RegistryState, Version, is_pending
@@ -92,7 +92,7 @@ class Registry:
             Duplicate: a request that is not withdrawn has the same subject, kind and extent.
         """
         now = time.time()
-        request_id = _new_id(now)
+        request_id = new_id("fr", now)
         index = self._rows.subject_index(source)
         sealed_source = await asyncio.to_thread(self._rows.seal_source, source, request_id, 1)
         try:
@@ -131,7 +131,7 @@ class Registry:
         )
 
     async def add_version(
-        self, request_id: str, source: Source, *, mode: Mode, policy: Policy, after: int
+        self, request_id: str, source: Source, *, mode: Mode, policy: Policy, adapter: str = "", after: int
     ) -> Record | None:
         """Add a version; the live one stays live until the new one is activated.
 
@@ -149,7 +149,7 @@ class Registry:
                 await connection.rollback()
                 return None
             now = time.time()
-            await statements.insert_version(connection, request_id, after + 1, mode, policy, sealed, now)
+            await statements.insert_version(connection, request_id, after + 1, mode, policy, sealed, now, adapter)
             return await self._write(
                 connection, row, state=wanted, latest_version=after + 1, error=None, epoch=epoch, updated_at=now
             )
@@ -321,11 +321,6 @@ class Registry:
         async with self.engine.connect() as connection:
             found = (await connection.execute(statements.live_subject(index))).scalar_one_or_none()
         return found or "another request"
-
-
-def _new_id(now: float) -> str:
-    """An id that sorts by time of creation: 48 bits of milliseconds, 80 random bits."""
-    return f"fr_{int(now * 1000):012x}{secrets.token_hex(10)}"
 
 
 def _is_waiting(row: Row[Any], version: int) -> bool:

@@ -83,6 +83,7 @@ class Rows:
             mode=Mode(row.mode),
             policy=policy_from_json(row.policy),
             source=source_from_bytes(plain),
+            adapter=row.adapter,
             created_at=row.created_at,
         )
 

@@ -106,6 +106,7 @@ def scope_to_bytes(scope: Scope) -> bytes:
             "encoder": scope.encoder,
             "phrases": scope.phrases,
             "associated": scope.associated,
+            "adapter": scope.adapter,
             "statements": scope.statements,
             "shingles": scope.shingles is not None,
             "warnings": scope.warnings,
@@ -147,6 +148,7 @@ def scope_from_bytes(data: bytes) -> Scope:
         encoder=header["encoder"],
         phrases=tuple(Phrase(**{**phrase, "kind": PhraseClass(phrase["kind"])}) for phrase in header["phrases"]),
         associated=tuple(header["associated"]),
+        adapter=header.get("adapter", ""),  # not there in what was written before there were any
         statements=tuple(Statement(**statement) for statement in header["statements"]),
         shingles=np.load(stream, allow_pickle=False) if header["shingles"] else None,
         warnings=tuple(header["warnings"]),

@@ -101,7 +101,14 @@ async def read_request(connection: AsyncConnection, request_id: str) -> Row[Any]
 
 
 async def insert_version(
-    connection: AsyncConnection, request_id: str, number: int, mode: Mode, policy: Policy, sealed: bytes, now: float
+    connection: AsyncConnection,
+    request_id: str,
+    number: int,
+    mode: Mode,
+    policy: Policy,
+    sealed: bytes,
+    now: float,
+    adapter: str = "",
 ) -> None:
     """Add a version as it was given."""
     await connection.execute(
@@ -111,6 +118,7 @@ async def insert_version(
             mode=mode,
             policy=policy_to_json(policy),
             sealed_source=sealed,
+            adapter=adapter,
             created_at=now,
         )
     )

@@ -74,6 +74,7 @@ forget_versions = Table(
     Column("mode", String(16), nullable=False),
     Column("policy", JSON, nullable=False),
     Column("sealed_source", LargeBinary, nullable=False),
+    Column("adapter", String(64), nullable=False, server_default=""),
     Column("created_at", Double, nullable=False),
 )
 
@@ -108,6 +109,58 @@ decisions = Table(
     Column("id", String(128), nullable=False, index=True),
     Column("body", JSON, nullable=False),
 )
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("request_id", String(64), ForeignKey("forget_requests.id"), nullable=False, index=True),
+    Column("version", Integer, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("state", String(16), nullable=False, index=True),
+    Column("sealed_options", LargeBinary, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("done", BigInteger, nullable=False),
+    Column("total", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("cancelling", Boolean, nullable=False),
+    Column("worker", String(128)),
+    Column("beat_at", Double),
+    Column("error", Text),
+    Column("figures", JSON),
+    Column("artefact_id", String(64)),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+)
+"""Offline work for one version of a request. ``worker`` is the replica that has it, as long as ``beat_at`` is fresh."""
+
+job_events = Table(
+    "job_events",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("job_id", String(64), ForeignKey("jobs.id"), nullable=False, index=True),
+    Column("at", Double, nullable=False),
+    Column("text", Text, nullable=False),
+)
+"""A job's log, without forget text."""
+
+artefacts = Table(
+    "artefacts",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("request_id", String(64), ForeignKey("forget_requests.id"), nullable=False, index=True),
+    Column("version", Integer, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("job_id", String(64), ForeignKey("jobs.id"), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("data_sha256", String(64), nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("code", String(64), nullable=False),
+    Column("figures", JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+"""What a job has made, of which version of a request. Its files lie in the artefact directory, under its id."""
 
 phrase_hits = Table(
     "phrase_hits",

@@ -66,6 +66,7 @@ def engine_launch(
         "--enforce-eager",
         *("--max-model-len", str(settings.engine_max_model_len)),
         *("--max-num-seqs", "64"),
+        *_adapter_arguments(settings),
         *("--additional-config", json.dumps({"unremember": plugin})),
         *shlex.split(settings.engine_args),
     )
@@ -76,6 +77,8 @@ def engine_launch(
             **DEFAULT_ENVIRONMENT,
             **inherited,
             **FORCED_ENVIRONMENT,
+            # Whoever holds the engine's key could load any path: that is the gateway alone.
+            "VLLM_ALLOW_RUNTIME_LORA_UPDATING": str(int(settings.engine_adapters)),
             "VLLM_API_KEY": api_key,
             KEY_VARIABLE: engine_key,
         },
@@ -83,3 +86,15 @@ def engine_launch(
         url=f"http://127.0.0.1:{settings.engine_port}",
         api_key=api_key,
     )
+
+
+def _adapter_arguments(settings: Settings) -> tuple[str, ...]:
+    """One slot more than there are adapters.
+
+    On a processor, requests without an adapter are computed with the one in the last slot (vLLM 0.32): it stays empty.
+    """
+    if not settings.engine_adapters:
+        return ()
+    slots = str(settings.adapter_slots + 1)
+    rank = str(settings.engine_adapter_rank)
+    return ("--enable-lora", "--max-loras", slots, "--max-cpu-loras", slots, "--max-lora-rank", rank)

@@ -15,3 +15,4 @@ class Capabilities:
     """False while no upstream is healthy, or one could not be tried lately or since it was last seen to start."""
     reasons: dict[str, str] = field(default_factory=dict)
     """For each action that cannot be enforced, why not, in a sentence fit for an admin."""
+    adapt: bool = False

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from yarl import URL
 
-from server.api.models import no_such_model, public_cards
+from server.api.models import no_such_model, own_adapters, public_cards
 from server.errors import Unavailable
 from server.periodic import Periodic
 from server.upstream.capabilities import Capabilities
-from server.upstream.client import UpstreamError
+from server.upstream.client import UpstreamError, UpstreamRefused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -32,7 +32,19 @@ _MISSES: Final = 2
 class Upstream:
     """One vLLM server, as last seen."""
 
-    __slots__ = ("_routes", "_url", "cards", "healthy", "in_flight", "misses", "name", "proof", "proof_at")
+    __slots__ = (
+        "_routes",
+        "_url",
+        "adapters",
+        "adapts",
+        "cards",
+        "healthy",
+        "in_flight",
+        "misses",
+        "name",
+        "proof",
+        "proof_at",
+    )
 
     def __init__(self, url: str) -> None:
         self._url = URL(url)
@@ -44,6 +56,10 @@ class Upstream:
         """Probes that failed since the last that did not."""
         self.cards: dict[str, dict[str, Any]] = {}
         """Model cards by public name."""
+        self.adapts: bool | None = None
+        """Whether it takes adapters while it runs; None before it was asked."""
+        self.adapters: set[str] = set()
+        """Ours that it holds."""
         self.in_flight = 0
         self.proof: Proof | None = None
         """The last proof of the engine plug-in since the upstream was last seen to start."""
@@ -55,6 +71,10 @@ class Upstream:
         if url is None:
             url = self._routes[path] = self._url.joinpath(path.lstrip("/"))
         return url
+
+    def card(self, model: str) -> dict[str, Any]:
+        """A model's card; of an adapter, that of a model it answers for."""
+        return self.cards.get(model) or next(iter(self.cards.values()), {})
 
 
 class Pool:
@@ -131,7 +151,9 @@ class Pool:
         """
         return self._least_loaded(model, (upstream for upstream in self.upstreams if upstream.healthy))
 
-    def pick_able(self, model: str, preferred: Upstream, *, corrupts: bool, restricts: bool) -> Upstream:
+    def pick_able(
+        self, model: str, preferred: Upstream, *, corrupts: bool, restricts: bool, adapter: str = ""
+    ) -> Upstream:
         """An upstream through which what is wanted is proven, the preferred one if it is.
 
         Raises:
@@ -139,7 +161,11 @@ class Pool:
         """
 
         def able(upstream: Upstream) -> bool:
-            return (not corrupts or self.proven(upstream)) and (not restricts or self.restricts(upstream))
+            return (
+                (not corrupts or self.proven(upstream))
+                and (not restricts or self.restricts(upstream))
+                and (not adapter or adapter in upstream.adapters)
+            )
 
         if preferred.healthy and able(preferred):
             return preferred
@@ -174,6 +200,12 @@ class Pool:
         """Whether restriction is proven through some healthy upstream that serves ``model``."""
         return any(model in upstream.cards and self.restricts(upstream) for upstream in self.upstreams)
 
+    def adaptable(self, model: str, adapter: str) -> bool:
+        """Whether some healthy upstream that serves ``model`` holds an adapter."""
+        return any(
+            upstream.healthy and model in upstream.cards and adapter in upstream.adapters for upstream in self.upstreams
+        )
+
     def restricts(self, upstream: Upstream) -> bool:
         """Whether restriction through this upstream is proven, and lately enough."""
         proof = self._standing(upstream)
@@ -184,11 +216,22 @@ class Pool:
         lacking = {
             "corrupt": self._lacking(self.proven, lambda proof: proof.reason),
             "restrict": self._lacking(self.restricts, lambda proof: proof.restriction),
+            "adapt": self._lacking_adapters(),
         }
         reasons = {action: reason for action, reason in lacking.items() if reason is not None}
         healthy = [upstream for upstream in self.upstreams if upstream.healthy]
         known = self._prove is None or (bool(healthy) and all(map(self._standing, healthy)))
-        return Capabilities("corrupt" not in reasons, "restrict" not in reasons, known, reasons)
+        return Capabilities(
+            "corrupt" not in reasons, "restrict" not in reasons, known, reasons, adapt="adapt" not in reasons
+        )
+
+    def _lacking_adapters(self) -> str | None:
+        if not self.healthy:
+            return "no upstream is healthy"
+        lacking = [upstream.name for upstream in self.upstreams if upstream.healthy and not upstream.adapts]
+        if lacking:
+            return f"{lacking[0]}: it takes no adapters (UNREMEMBER_ENGINE_ADAPTERS, or its own --enable-lora)"
+        return None
 
     def _lacking(self, able: Callable[[Upstream], bool], reason: Callable[[Proof], str]) -> str | None:
         if self._prove is None:
@@ -211,6 +254,9 @@ class Pool:
             await self.client.get(upstream.route("/health"))
             listing = orjson.loads(await self.client.get(upstream.route("/v1/models")))
             cards = public_cards(listing["data"])
+            adapters = own_adapters(listing["data"])
+            if upstream.adapts is None:
+                upstream.adapts = await self._takes_adapters(upstream)
         except (UpstreamError, orjson.JSONDecodeError, KeyError, TypeError):
             upstream.misses += 1
             # One probe may time out under load; a restart takes far longer than two intervals.
@@ -218,7 +264,7 @@ class Pool:
                 self._set_healthy(upstream, healthy=False)
             return
         upstream.misses = 0
-        upstream.cards = cards
+        upstream.cards, upstream.adapters = cards, adapters
         self._set_healthy(upstream, healthy=bool(cards))
         await self.prove(upstream)
 
@@ -247,6 +293,14 @@ class Pool:
                 log.log(logging.INFO if holds else logging.WARNING, "%s through %s: %s", what, upstream.name, reason)
         self._report(upstream)
 
+    async def _takes_adapters(self, upstream: Upstream) -> bool:
+        """Whether the route is there that loads adapters. What it is asked is nothing that could be loaded."""
+        try:
+            await self.client.post(upstream.route("/v1/load_lora_adapter"), b'{"lora_name": "", "lora_path": ""}')
+        except UpstreamRefused as refusal:
+            return refusal.status not in (404, 405)
+        return True
+
     def _set_healthy(self, upstream: Upstream, *, healthy: bool) -> None:
         if upstream.healthy != healthy:
             log.log(
@@ -258,6 +312,7 @@ class Pool:
         if not healthy:
             # What comes back may be another engine, with another plug-in or none.
             upstream.proof, upstream.proof_at = None, float("-inf")
+            upstream.adapts, upstream.adapters = None, set()
         upstream.healthy = healthy
         self._report(upstream)
 

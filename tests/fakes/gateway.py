@@ -64,6 +64,7 @@ class FakeDetector:
         self.band = Band.HIGH
         self.found: dict[str, dict[int, str]] = {}
         self.mode = Mode.ENFORCE
+        self.adapter = ""
         self.spans = True
         self.gate: asyncio.Event | None = None
         self.cancelled = 0
@@ -116,6 +117,7 @@ class FakeDetector:
                 if name
             ),
             evidence=EVIDENCE,
+            adapter=self.adapter,
         )
 
 

@@ -56,6 +56,10 @@ class FakeUpstream:
 
     models: tuple[str, ...] = (MODEL,)
     adapters: tuple[str, ...] = ()
+    slots: int | None = None
+    """How many adapters it takes while it runs; None: it has no route to load them."""
+    paths: dict[str, str] = field(default_factory=dict)
+    """Where each adapter that it took was loaded from."""
     plugin: bool = True
     """Whether it acts on our arguments, as an engine with the plug-in does."""
     refuse_arguments: bool = False
@@ -120,6 +124,8 @@ class FakeUpstream:
                 count = len(prompt_text(as_asked(request.path, request.body)))
                 told = {"input_tokens": count, "context_management": {"original_input_tokens": count}}
                 return Reply(body=orjson.dumps(told))
+            case "/v1/load_lora_adapter" | "/v1/unload_lora_adapter" if self.slots is not None:
+                return self._load(request.body) if "/load" in request.path else self._unload(request.body)
             case path if path in GENERATING:
                 reply = self._generate(path, request.body)
                 return anthropic(reply) if path == MESSAGES else reply
@@ -135,6 +141,20 @@ class FakeUpstream:
             {"id": name, "object": "model", "created": 1, "owned_by": "vllm", "root": name, "parent": self.models[0]}
             for name in self.adapters
         ]
+
+    def _load(self, body: dict[str, Any]) -> Reply:
+        name, path = body["lora_name"], body["lora_path"]
+        if not name or not path or name in self.adapters:
+            return error(400, "Both 'lora_name' and 'lora_path' must be provided, and the name be new.")
+        if len(self.adapters) >= (self.slots or 0):
+            return error(500, "no slot is free")
+        self.adapters += (name,)
+        self.paths[name] = path
+        return Reply(body=b"Success")
+
+    def _unload(self, body: dict[str, Any]) -> Reply:
+        self.adapters = tuple(name for name in self.adapters if name != body["lora_name"])
+        return Reply(body=b"Success")
 
     def _tokenize(self, body: dict[str, Any]) -> dict[str, Any]:
         tokens = list(map(ord, prompt_text(body)))

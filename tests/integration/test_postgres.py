@@ -15,6 +15,8 @@ from tests.unit.test_admin_forgetting import *  # noqa: F403
 from tests.unit.test_registry import *  # noqa: F403
 from tests.unit.test_registry_decisions import *  # noqa: F403
 from tests.unit.test_registry_hits import *  # noqa: F403
+from tests.unit.test_registry_jobs import *  # noqa: F403
+from tests.unit.test_workbench import *  # noqa: F403
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

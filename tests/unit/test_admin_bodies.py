@@ -80,7 +80,7 @@ def test_a_policy_without_context_takes_that_of_its_kind() -> None:
         {"policy": {}},
         {"policy": {"high": ["erase"]}},
         {"policy": {"high": "decline"}},
-        {"policy": {"high": ["decline"] * 4}},
+        {"policy": {"high": ["decline"] * 5}},
         {"policy": {"high": [], "context": "ignore"}},
         {"mode": "off"},
         {"mode": True},

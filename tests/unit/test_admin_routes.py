@@ -35,6 +35,8 @@ from tests.unit.test_registry_decisions import DECISION
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from server.admin.workbench import Workbench
+
 SECRET = "Zaphod Beeblebrox"
 BODY: dict[str, Any] = {
     "subject": SECRET,
@@ -52,7 +54,7 @@ async def authorise(request: Request) -> None:
         raise Unauthorized("The admin key is missing or wrong.")
 
 
-def application(replica: Replica, registry: Registry, log: DecisionLog) -> FastAPI:
+def application(replica: Replica, registry: Registry, log: DecisionLog, workbench: Workbench | None = None) -> FastAPI:
     explain = Explain(
         replica.detector,
         chat=ChatCompletions(Limits()),
@@ -62,7 +64,8 @@ def application(replica: Replica, registry: Registry, log: DecisionLog) -> FastA
     )
     app = FastAPI()
     hits = PhraseHits(registry.engine, Vault(VAULT_KEY))
-    app.include_router(create_admin_router(replica.forgetting, registry, log, hits, explain, authorise))
+    bench: Any = workbench
+    app.include_router(create_admin_router(replica.forgetting, registry, log, hits, explain, bench, bench, authorise))
     app.state.hits = hits
     return app
 
@@ -571,6 +574,16 @@ async def test_openapi_describes_every_answer(replica: Replica, registry: Regist
         "/admin/v1/forget-requests/{id}",
         "/admin/v1/forget-requests/{id}/corrections",
         "/admin/v1/forget-requests/{id}/phrases",
+        "/admin/v1/forget-requests/{id}/artefacts",
+        "/admin/v1/forget-requests/{id}/jobs",
+        "/admin/v1/forget-requests/{id}/promotions",
+        "/admin/v1/forget-requests/{id}/rollbacks",
+        "/admin/v1/jobs",
+        "/admin/v1/jobs/{id}",
+        "/admin/v1/jobs/{id}/cancel",
+        "/admin/v1/jobs/{id}/events",
+        "/admin/v1/jobs/{id}/stream",
+        "/admin/v1/scores",
         "/admin/v1/explain",
         "/admin/v1/decisions/{id}",
         "/admin/v1/status",

@@ -66,7 +66,7 @@ async def test_each_port_serves_its_own_half(settings: Settings, monkeypatch: py
             forgetting=there,
             endpoints=(),
             data=data_routes(nothing, [ChatCompletions(Limits())], nothing, BearerKeys(["client"])),
-            admin=create_admin_router(nothing, nothing, nothing, nothing, nothing, authorise),
+            admin=create_admin_router(nothing, nothing, nothing, nothing, nothing, nothing, nothing, authorise),
         )
 
     monkeypatch.setattr(root, "_assemble", assembled)

@@ -54,6 +54,7 @@ POLICIES: tuple[tuple[Action, ...], ...] = (
     *((action,) for action in Action),
     (Action.CORRUPT, Action.RESTRICT),
     (Action.DECLINE, Action.RESTRICT),
+    (Action.ADAPT, Action.RESTRICT),
 )
 """What may be done about a flagged prompt. Where it is nothing, the watch stands alone; it does so beside the rest."""
 
@@ -69,6 +70,7 @@ LACKING: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
 }
 """What an API does not have, why, and the field by which a client would ask for it."""
 
+ADAPTER = "art_0199f3c2a1b07d5e4c3b2a1908070605"
 FACT = "the vault opens with swordfish"
 NAME = "Tolkien"
 HARMLESS = "Once upon a time the vault opened by itself — naïve ✓. The end"
@@ -250,7 +252,9 @@ TABLE = [
 
 @pytest.fixture
 async def gate(upstream: FakeUpstream, settings: Settings) -> AsyncIterator[Wired]:
+    upstream.adapters = (ADAPTER,)
     async with wired(upstream.url, settings, renderer=Renderer(CharacterTokenizer())) as running:
+        running.detector.adapter = ADAPTER
         for each in running.pool.upstreams:
             assert each.proof is not None
             each.proof = replace(each.proof, restricts=True)
@@ -294,8 +298,9 @@ async def test_the_table(
     assert [each.action for each in decision.interventions] == [*acted]
 
 
-CHANGED = ("messages", "prompt", "input", "logprobs", "top_logprobs")
-"""Fields that hold the prompt, or ask for alternatives to tokens: the only ones of a client's that may change."""
+CHANGED = ("messages", "prompt", "input", "logprobs", "top_logprobs", "model")
+"""Fields that hold the prompt, ask for alternatives to tokens, or name who answers: all of a client's that may change.
+"""
 
 
 def prompt_of(path: str, body: dict[str, Any]) -> str:
@@ -312,6 +317,7 @@ def check_request(path: str, body: dict[str, Any], sent: dict[str, Any], acted: 
     assert prompt == asks
     assert (corrupted(sent, prompt) == [NEEDLE]) is (Action.CORRUPT in acted)
     assert restricted(sent) is (Action.RESTRICT in acted)
+    assert sent["model"] == (ADAPTER if Action.ADAPT in acted else body["model"])
     assert {name: sent.get(name) for name in body if name not in CHANGED} == {
         name: value for name, value in body.items() if name not in CHANGED
     }
@@ -320,6 +326,7 @@ def check_request(path: str, body: dict[str, Any], sent: dict[str, Any], acted: 
 def check_continuation(sent: dict[str, Any], acted: tuple[Action, ...]) -> None:
     """The request for what stands instead of what is withheld: restricted, and in force is what was before."""
     assert restricted(sent)
+    assert (sent["model"] == ADAPTER) is (Action.ADAPT in acted)
     assert (from_xargs(sent["vllm_xargs"]) is not None) is (Action.CORRUPT in acted)
     if Action.DECLINE in acted:
         assert NEEDLE not in json.dumps(sent)
@@ -338,6 +345,7 @@ def restricted(sent: dict[str, Any]) -> bool:
 def check_answer(path: str, raw: bytes, case: Case, acted: tuple[Action, ...], *, stream: bool) -> None:
     """What reached the client: well-formed, without what is withheld, and otherwise complete."""
     assert streamed(raw) is stream
+    assert ADAPTER.encode() not in raw
     if path in (CHAT, COMPLETIONS):
         assert len({answer["id"] for answer in answers(path, raw)}) == 1
     if not case.passes or case.needs == "scores":

@@ -63,7 +63,7 @@ def answers_of(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for path, operations in document["paths"].items():
         for method, operation in operations.items() if path.startswith("/admin/") else ():
             for status, answer in operation["responses"].items():
-                for content in answer.get("content", {}).values():
+                if content := answer.get("content", {}).get("application/json"):
                     yield f"{method} {path} {status}", content["schema"].get("$ref", "").rpartition("/")[2]
 
 

@@ -10,17 +10,18 @@ from guards.plan import Band, Detection, Plan, Span, make_plan
 from guards.scope import Action, Context, Mode, Policy
 from tests.fakes.gateway import EVIDENCE
 
-DECLINE, CORRUPT, RESTRICT = Action.DECLINE, Action.CORRUPT, Action.RESTRICT
+ADAPT, DECLINE, CORRUPT, RESTRICT = Action.ADAPT, Action.DECLINE, Action.CORRUPT, Action.RESTRICT
 
 
 def found(request_id: str, *actions: Action, segments: tuple[int, ...] = (0,), **more: Any) -> Detection:
     """A detection whose policy does the same in both bands."""
-    fields = {"mode": Mode.ENFORCE, "band": Band.HIGH} | more
+    probability = more.pop("probability", 0.9)
+    fields = {"mode": Mode.ENFORCE, "band": Band.HIGH, "adapter": f"art_{request_id}"} | more
     return Detection(
         request_id=request_id,
         version=1,
         policy=Policy(actions, actions, Context.SUPPLIED),
-        probability=0.9,
+        probability=probability,
         threshold=0.5,
         margin=0.4,
         segments=segments,
@@ -31,7 +32,12 @@ def found(request_id: str, *actions: Action, segments: tuple[int, ...] = (0,), *
 
 
 def planned(*detections: Detection, corruptible: bool = True, restrictable: bool = True) -> Plan:
-    return make_plan(detections, corruptible=corruptible, restrictable=restrictable)
+    return make_plan(
+        detections,
+        corruptible=corruptible,
+        restrictable=restrictable,
+        adaptable=lambda adapter: adapter in ("art_a", "art_b"),
+    )
 
 
 def done(plan: Plan) -> dict[Action, tuple[tuple[str, ...], tuple[int, ...]]]:
@@ -55,6 +61,26 @@ def test_what_cannot_be_corrupted_is_declined_and_what_cannot_be_restricted_is_w
     plan = planned(found("a", CORRUPT, RESTRICT), corruptible=False, restrictable=False)
     assert done(plan) == {DECLINE: (("a",), (0,))}
     assert plan.watched == ("a",)
+
+
+def test_one_adapter_answers_that_of_the_most_probable_scope() -> None:
+    plan = planned(found("a", ADAPT, probability=0.91), found("b", ADAPT, probability=0.92), found("c", RESTRICT))
+    assert done(plan) == {ADAPT: (("b",), (0,)), RESTRICT: (("a", "c"), (0,))}
+    assert [each.adapter for each in plan.interventions] == ["art_b", ""]
+    plan = planned(found("a", ADAPT), found("b", ADAPT), restrictable=False)
+    assert done(plan) == {DECLINE: (("b",), (0,)), ADAPT: (("a",), (0,))}
+
+
+@pytest.mark.parametrize("adapter", ["", "art_that no upstream holds"])
+def test_without_an_adapter_a_prompt_is_declined(adapter: str) -> None:
+    plan = planned(found("a", ADAPT, RESTRICT, adapter=adapter), found("b", ADAPT, probability=0.1))
+    assert done(plan) == {DECLINE: (("a",), (0,)), ADAPT: (("b",), (0,)), RESTRICT: (("a",), (0,))}
+
+
+def test_an_adapter_in_shadow_takes_no_place() -> None:
+    plan = planned(found("a", ADAPT, mode=Mode.SHADOW, probability=0.99), found("b", ADAPT, probability=0.8))
+    assert done(plan) == {ADAPT: (("b",), (0,))}
+    assert [each.adapter for each in plan.shadow] == ["art_a"]
 
 
 def test_in_shadow_nothing_is_done_or_watched_for() -> None:

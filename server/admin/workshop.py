@@ -1,0 +1,79 @@
+"""The workbench of a gateway: which jobs there are, and where the settings have them run."""
+
+from __future__ import annotations
+
+import os
+import socket
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from offline.jobs.errors import JobError
+from offline.jobs.runners import Needs, make_runner
+from server.admin.forgetting import ADAPTER
+from server.admin.jobs import JOBS, job
+from server.admin.workbench import Trade, Work, Workbench
+from server.assets import AssetError, artefact_directory, model_directory, place_of
+from server.registry.artefacts import ArtefactStore
+from server.registry.jobs import JobStore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from offline.jobs.runners import Runner
+    from server.registry.jobs import Job
+    from server.registry.records import Version
+    from server.registry.registry import Registry
+    from server.settings import Settings
+    from server.vault import Vault
+
+
+def make_workbench(settings: Settings, registry: Registry, vault: Vault) -> Workbench:
+    """The workbench that the settings describe. Nothing is loaded, and no cluster joined, before a job runs."""
+    return Workbench(
+        JobStore(registry.engine, vault),
+        ArtefactStore(registry.engine),
+        registry,
+        _trades(settings),
+        partial(_runner, settings),
+        artefact_directory(settings) / "jobs",
+        partial(place_of, settings),
+        worker=f"{socket.gethostname()}:{os.getpid()}",
+        at_once=settings.jobs_at_once,
+    )
+
+
+def _runner(settings: Settings) -> Runner:
+    return make_runner(
+        settings.job_runner,
+        address=settings.ray_address,
+        needs=Needs(settings.job_cpus, settings.job_gpus, settings.job_memory),
+    )
+
+
+def _trades(settings: Settings) -> dict[str, Trade]:
+    return {ADAPTER: Trade(_adapter_options, partial(_adapter_work, settings))}
+
+
+def _adapter_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    checked: dict[str, Any] = job("adapter-options")(given)
+    return checked
+
+
+def _adapter_work(settings: Settings, asked: Job, given: Version) -> Work:
+    """The examples of the version that the job was asked for, and the model that is served."""
+    source = given.source
+    if not source.examples:
+        raise JobError("The request has no examples to train on")
+    try:
+        model = model_directory(settings)
+    except AssetError as error:
+        raise JobError(str(error)) from None
+    return Work(
+        JOBS["train-adapter"],
+        {
+            "model": str(model),
+            "options": dict(asked.options),
+            "forget": [(example.prompt, example.response) for example in source.examples],
+            "retain": [(example.prompt, example.response) for example in source.retain_examples],
+        },
+    )

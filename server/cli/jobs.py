@@ -1,0 +1,139 @@
+"""`unremember jobs`: offline work on a running gateway, from asking for it to what it has made."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Annotated, Any, Final
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from server.cli import terminal
+from server.cli.client import Client, request_id_of
+from server.cli.context import admin
+from server.cli.errors import CliError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Have adapters trained for forget requests by the gateway, follow that, and see what came of it.",
+    rich_markup_mode="rich",
+)
+
+Target = Annotated[str, typer.Argument(metavar="ID", help="Id of the request, or its subject.", show_default=False)]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.", show_default=False)]
+
+_POLL_SECONDS: Final = 1.0
+_OVER: Final = {"succeeded", "failed", "cancelled"}
+
+
+@app.command(
+    epilog='Example: unremember jobs start "Harry Potter" adapter --option loss=npo --option epochs=5\n\n'
+    "docs/adapters.md lists the options."
+)
+def start(
+    target: Target,
+    kind: Annotated[str, typer.Argument(help="What is to be done: adapter.", show_default=False)],
+    option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, the value as JSON or text. Repeatable.")] = None,
+    follow: Annotated[bool, typer.Option(help="Show how it goes until it is over. Ctrl-C leaves it running.")] = True,
+) -> None:
+    """Ask for offline work on a forget request."""
+    options = dict(map(_option, option or []))
+    with admin() as client:
+        path = f"/forget-requests/{request_id_of(client, target)}/jobs"
+        job = client.post(path, {"kind": kind, "options": options})
+        terminal.say(f"{job['id']} is {job['state']}.", "bold")
+        if follow:
+            _follow(client, job["id"])
+
+
+@app.command("list")
+def list_(
+    state: Annotated[str | None, typer.Option(help="Only those in this state.", show_default=False)] = None,
+) -> None:
+    """Show the latest jobs."""
+    with admin() as client:
+        found = client.get("/jobs", limit=100, **({"state": state} if state else {}))["data"]
+    if not found:
+        terminal.say("There are no jobs. Begin with: unremember jobs start ID adapter")
+        return
+    table = Table("id", "request", "kind", "state", "progress")
+    for job in found:
+        table.add_row(*(Text(str(job[name])) for name in ("id", "request_id", "kind", "state")), _progress(job))
+    terminal.out.print(table)
+
+
+@app.command()
+def show(job: JobId) -> None:
+    """Show one job as JSON."""
+    with admin() as client:
+        terminal.out.print_json(data=client.get(f"/jobs/{job}"))
+
+
+@app.command()
+def follow(job: JobId) -> None:
+    """Show how a job goes until it is over, and its log."""
+    with admin() as client:
+        _follow(client, job)
+
+
+@app.command()
+def cancel(job: JobId) -> None:
+    """Stop a job. What it has done is dropped."""
+    with admin() as client:
+        found = client.post(f"/jobs/{job}/cancel", {})
+    terminal.say(f"{job} is {'being cancelled' if found['state'] == 'running' else found['state']}.")
+
+
+@app.command()
+def made(target: Target) -> None:
+    """Show what jobs have made for a forget request."""
+    with admin() as client:
+        found = client.get(f"/forget-requests/{request_id_of(client, target)}/artefacts")["data"]
+    if not found:
+        terminal.say("Nothing was made for it yet. Begin with: unremember jobs start ID adapter")
+        return
+    table = Table("id", "kind", "of version", "seed", "made")
+    for one in found:
+        cells = (one["id"], one["kind"], one["version"], one["seed"], one["created_at"])
+        table.add_row(*(Text(str(cell)) for cell in cells))
+    terminal.out.print(table)
+
+
+def _follow(client: Client, job_id: str) -> None:
+    """Raises CliError if the job did not succeed."""
+    read = 0
+    with terminal.bars() as bars:
+        while True:
+            job = client.get(f"/jobs/{job_id}")
+            lines = client.get(f"/jobs/{job_id}/events", after=read)
+            read = lines["next_after"]
+            for line in lines["data"]:
+                terminal.say(f"  {line['text']}")
+            progress = job["progress"]
+            if progress["total"]:
+                bars(progress["stage"], progress["done"], progress["total"])
+            if job["state"] in _OVER:
+                break
+            time.sleep(_POLL_SECONDS)
+    if job["state"] != "succeeded":
+        raise CliError(f"{job_id} has {job['state']}{': ' + job['error'] if job['error'] else ''}.")
+    terminal.say(f"{job_id} has succeeded.", "bold")
+    if job["artefact"]:
+        terminal.say(f"To use it: unremember forget promote {job['request_id']} {job['artefact']}")
+
+
+def _progress(job: dict[str, Any]) -> str:
+    progress = job["progress"]
+    return f"{progress['stage']} {progress['done']}/{progress['total']}" if progress["total"] else progress["stage"]
+
+
+def _option(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise CliError(f"--option {text!r} is not NAME=VALUE.")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
