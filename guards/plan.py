@@ -151,8 +151,10 @@ def make_plan(
         for action in actions if detection.segments else ():
             if action is Action.RESTRICT and not restrictable:
                 continue
-            able = {Action.CORRUPT: corruptible, Action.ADAPT: adaptable(detection.adapter)}.get(action, True)
-            chosen = action if able else Action.DECLINE
+            unable = (action is Action.CORRUPT and not corruptible) or (
+                action is Action.ADAPT and not (detection.adapter and adaptable(detection.adapter))
+            )
+            chosen = Action.DECLINE if unable else action
             (enforced if detection.mode is Mode.ENFORCE else shadowed).append((chosen, detection))
     instead = Action.RESTRICT if restrictable else Action.DECLINE
     enforced, shadowed = (_with_one_adapter(wanted, instead) for wanted in (enforced, shadowed))

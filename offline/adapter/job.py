@@ -101,7 +101,7 @@ def train_adapter(desk: Desk, work: Mapping[str, Any]) -> dict[str, Any]:
         desk.say(f"after epoch {epoch}: held-out retain loss {loss:.3f}")
     if trained.exceeded:
         desk.say("stopped early: the held-out retain loss exceeded the base model's by more than the tolerance")
-    shutil.copytree(kept, desk.artefact)
+    shutil.copytree(kept, desk.artefact, dirs_exist_ok=True)
     return {
         "seed": recipe.seed,
         "data_sha256": report["data_sha256"],

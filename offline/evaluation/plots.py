@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from offline.evaluation.roc import Scores
 
 # Okabe and Ito's, told apart by colour-blind readers too.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _STYLE = {
     "font.family": "sans-serif",
@@ -52,10 +52,10 @@ class Plot:
 
 def curves(scores: Mapping[str, Scores]) -> Plot:
     """ROC and DET curves of several detectors. False positives on a logarithmic axis: few are what counts."""
-    with _drawing():
-        figure, (roc, det) = _subplots(1, 2, figsize=(10.5, 4.4))
+    with drawing():
+        figure, (roc, det) = subplots(1, 2, figsize=(10.5, 4.4))
         for place, (name, one) in enumerate(scores.items()):
-            style = {"color": _COLOURS[place % len(_COLOURS)], "linewidth": 2.2 if place == 0 else 1.5}
+            style = {"color": COLOURS[place % len(COLOURS)], "linewidth": 2.2 if place == 0 else 1.5}
             false, true = one.roc()
             roc.step(np.maximum(false, _LEAST), true, where="post", label=f"{name} ({one.auc():.4f})", **style)
             false, missed = one.det()
@@ -75,14 +75,14 @@ def curves(scores: Mapping[str, Scores]) -> Plot:
         det.set_ylabel("missed")
         det.set_title("DET: lower left is better")
         _percent(det.yaxis)
-        return _save(figure)
+        return save(figure)
 
 
 def histograms(groups: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> Plot:
     """For each detector how its scores are distributed in each group: share of the group by score."""
-    with _drawing():
+    with drawing():
         rows = -(-len(groups) // 2)
-        figure, grid = _subplots(rows, 2, figsize=(10.5, 2.6 * rows), squeeze=False)
+        figure, grid = subplots(rows, 2, figsize=(10.5, 2.6 * rows), squeeze=False)
         for axes in grid.flat[len(groups) :]:
             axes.set_visible(False)
         for axes, (name, values) in zip(grid.flat, groups.items(), strict=False):
@@ -104,19 +104,19 @@ def histograms(groups: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> Plot:
             axes.set_xlabel("score")
             _percent(axes.yaxis)
         grid.flat[0].legend(fontsize=8, loc="upper center")
-        return _save(figure)
+        return save(figure)
 
 
 def dots(rows: Mapping[str, Mapping[str, Share]], *, label: str) -> Plot:
     """A line a row: the first series as a dot with its interval, the others as marks."""
-    with _drawing():
-        figure, axes = _subplots(1, 1, figsize=(10.5, 0.8 + 0.23 * len(rows)))
+    with drawing():
+        figure, axes = subplots(1, 1, figsize=(10.5, 0.8 + 0.23 * len(rows)))
         names = list(dict.fromkeys(name for row in rows.values() for name in row))
         for place, name in reversed(list(enumerate(names))):
             places = [number for number, row in enumerate(rows.values()) if name in row and row[name].of]
             shares = [row[name] for row in rows.values() if name in row and row[name].of]
             values = np.array([one.share for one in shares])
-            colour = _COLOURS[place % len(_COLOURS)]
+            colour = COLOURS[place % len(COLOURS)]
             if place == 0 and shares:
                 ends = np.array([one.interval for one in shares])
                 spread = np.abs(np.stack([values - ends[:, 0], ends[:, 1] - values]))
@@ -134,15 +134,15 @@ def dots(rows: Mapping[str, Mapping[str, Share]], *, label: str) -> Plot:
         order = [labels.index(name) for name in names]
         shown = [handles[place] for place in order], [labels[place] for place in order]
         axes.legend(*shown, ncols=len(names), loc="lower left", bbox_to_anchor=(0, 1.0), fontsize=9)
-        return _save(figure)
+        return save(figure)
 
 
 def lines(series: Mapping[str, Mapping[float, Share]], *, x: str, y: str) -> Plot:
     """Shares over a number, with their intervals as bands."""
-    with _drawing():
-        figure, axes = _subplots(1, 1, figsize=(10.5, 3.8))
+    with drawing():
+        figure, axes = subplots(1, 1, figsize=(10.5, 3.8))
         for place, (name, points) in enumerate(series.items()):
-            colour, marker = _COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)]
+            colour, marker = COLOURS[place % len(COLOURS)], _MARKERS[place % len(_MARKERS)]
             at = list(points)
             axes.plot(at, [one.share for one in points.values()], color=colour, marker=marker, label=name)
             ends = np.array([one.interval for one in points.values()])
@@ -152,13 +152,13 @@ def lines(series: Mapping[str, Mapping[float, Share]], *, x: str, y: str) -> Plo
         axes.set_ylabel(y)
         _percent(axes.yaxis)
         axes.legend(fontsize=9)
-        return _save(figure)
+        return save(figure)
 
 
 def times(groups: Mapping[str, Mapping[str, Sequence[float]]]) -> Plot:
     """Milliseconds by stage, of each kind of prompt: a box for the middle half, whiskers to 1st and 99th percentile."""
-    with _drawing():
-        figure, grid = _subplots(1, len(groups), figsize=(10.5, 3.2), squeeze=False)
+    with drawing():
+        figure, grid = subplots(1, len(groups), figsize=(10.5, 3.2), squeeze=False)
         for axes, (title, stages) in zip(grid.flat, groups.items(), strict=True):
             names = list(stages)[::-1]
             axes.boxplot(
@@ -175,7 +175,7 @@ def times(groups: Mapping[str, Mapping[str, Sequence[float]]]) -> Plot:
             _plain(axes.xaxis, lambda value: f"{value:g}")
             axes.set_xlabel("milliseconds")
             axes.set_title(title)
-        return _save(figure)
+        return save(figure)
 
 
 def check() -> None:
@@ -184,7 +184,7 @@ def check() -> None:
         raise DataError("Plots need matplotlib: pip install 'unremember[evaluation]'.")
 
 
-def _drawing() -> Any:
+def drawing() -> Any:
     """Matplotlib's context, without a display."""
     import matplotlib as mpl
 
@@ -192,7 +192,8 @@ def _drawing() -> Any:
     return mpl.rc_context(_STYLE)
 
 
-def _subplots(rows: int, columns: int, **options: Any) -> tuple[Any, Any]:
+def subplots(rows: int, columns: int, **options: Any) -> tuple[Any, Any]:
+    """A figure and its axes, within `drawing`."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(rows, columns, layout="constrained", **options)
@@ -210,7 +211,8 @@ def _plain(axis: Any, shown: Callable[[float], str]) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def _save(figure: Any) -> Plot:
+def save(figure: Any) -> Plot:
+    """The figure in both formats; it is closed."""
     import matplotlib.pyplot as plt
 
     figure.draw_without_rendering()

@@ -83,6 +83,30 @@ class Desk:
         write_json(self.directory / STATUS, {"stage": self._stage, "done": self._done, "total": self._total})
 
 
+class Foreground(Desk):
+    """A job in the foreground of a terminal: nobody but whoever watches it stops it, and what it says is shown."""
+
+    def __init__(self, directory: Path, *, show: Callable[[str, int, int], None], say: Callable[[str], None]) -> None:
+        super().__init__(directory, 1)
+        self._show = show
+        self._said = say
+
+    def stage(self, name: str) -> None:
+        """Begin a stage."""
+        self._stage = name
+
+    def progress(self, done: int, total: int) -> None:
+        """So much of the stage is done."""
+        self._show(self._stage, done, total)
+
+    def say(self, text: str) -> None:
+        """Show a line."""
+        self._said(text)
+
+    def check(self, *, now: bool = False) -> None:
+        """Go on."""
+
+
 def outcome_of(attempt: int) -> str:
     """The name of the file that an attempt leaves its outcome in: a late one of an earlier attempt is another."""
     return f"outcome-{attempt}.json"

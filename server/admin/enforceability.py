@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import orjson
 
 from guards.scope import Action, Mode
-from server.errors import Conflict
+from server.errors import Conflict, Unavailable
 from server.registry.serialisation import policy_to_json
-from server.upstream.pool import no_upstream
 
 if TYPE_CHECKING:
     from guards.scope import Policy
@@ -42,7 +41,11 @@ def require_enforceable(mode: Mode, policy: Policy, capabilities: Capabilities) 
     if not missing:
         return
     if not capabilities.known:
-        raise no_upstream()
+        raise Unavailable(
+            "What the model servers can do is being tested, or none is available; try again shortly.",
+            code="upstream_unavailable",
+            retry_after=5,
+        )
     works = orjson.dumps(policy_to_json(_without(policy, missing))).decode()
     reasons = "; ".join(f"{action}: {capabilities.reasons.get(action, 'not available')}" for action in missing)
     raise NotEnforceable(

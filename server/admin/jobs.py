@@ -13,6 +13,8 @@ JOBS: Final = {
     "distil": "offline.encoder.distillation:distil",
     "distillation-recipe": "offline.encoder.distillation:fingerprint",
     "evaluate-detector": "offline.evaluation.command:evaluate_detectors",
+    "evaluate-attacks": "offline.served.command:evaluate_attacks",
+    "evaluate-tofu": "offline.served.command:evaluate_tofu",
     "evaluation-error": "offline.evaluation.errors:DataError",
     "tuning": "offline.encoder.tuning:Tuning",
     "tune-encoder": "offline.encoder.tuning:tune",

@@ -327,6 +327,7 @@ class ProfileReply(Reply):
 class UpstreamReply(Reply):
     """What the upstreams can do."""
 
+    adapt: bool
     corrupt: bool
     restrict: bool
     reasons: dict[str, str]

@@ -140,7 +140,7 @@ def create_admin_router(
     @router.post("/scores", summary="Score answers as the served system would")
     async def score(body: ScoreBody) -> ScoreReply:
         """Teacher-forced log-probabilities under the question's own plan, for evaluation. Nothing is stored."""
-        return ScoreReply.of(await scoring(body.question, body.answers, body.model))
+        return ScoreReply.of(await scoring([one.model_dump() for one in body.messages], body.answers, body.model))
 
     @router.get("/decisions/{id}", responses=NOT_FOUND, summary="Show what was decided about an answered request")
     async def show_decision(id: Annotated[str, Path(description="The answer's `x-request-id`")]) -> DecisionReply:  # noqa: A002
@@ -160,7 +160,10 @@ def create_admin_router(
             requests=await registry.counts(),
             index_vectors=forgetting.index_vectors,
             upstream=UpstreamReply(
-                corrupt=capabilities.corrupt, restrict=capabilities.restrict, reasons=capabilities.reasons
+                adapt=capabilities.adapt,
+                corrupt=capabilities.corrupt,
+                restrict=capabilities.restrict,
+                reasons=capabilities.reasons,
             ),
             corruption_profiles=[
                 ProfileReply.model_validate(profile, from_attributes=True)

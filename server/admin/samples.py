@@ -95,7 +95,7 @@ STATUS: Final[dict[str, Any]] = {
     "registry_epoch": 12,
     "requests": {"active": 1},
     "index_vectors": 4,
-    "upstream": {"corrupt": True, "restrict": True, "reasons": {}},
+    "upstream": {"adapt": True, "corrupt": True, "restrict": True, "reasons": {}},
     "corruption_profiles": [
         {
             "model": "smollm2",
@@ -198,6 +198,10 @@ ARTEFACTS: Final[dict[str, Any]] = {
 }
 
 
+TO_SCORE: Final[dict[str, Any]] = {
+    "messages": [{"role": "user", "content": "Who wrote Harry Potter?"}],
+    "answers": ["J. K. Rowling", "Somebody"],
+}
 SCORES: Final[dict[str, Any]] = {
     "actions": ["corrupt"],
     "defined": True,

@@ -1,6 +1,6 @@
 """What the admin API takes and answers about scores of given answers."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field
 
@@ -11,12 +11,19 @@ from server.admin.replies import Reply
 from server.gateway.scoring import Score, Scored
 
 
+class Message(Body):
+    """A turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: Text
+
+
 class ScoreBody(Body):
-    """A question, and answers to score."""
+    """A conversation, and answers to score."""
 
-    model_config = samples.taken({"question": "Who wrote Harry Potter?", "answers": ["J. K. Rowling", "Somebody"]})
+    model_config = samples.taken(samples.TO_SCORE)
 
-    question: Text
+    messages: list[Message] = Field(min_length=1, max_length=100)
     answers: list[Text] = Field(min_length=1, max_length=100)
     model: str | None = Field(None, description="A served model; default: the first")
 

@@ -41,18 +41,26 @@ def read_key(path: Path, setting: str) -> str:
         raise CliError(f"{path} cannot be read: {error.strerror}. Run this as the user who runs the gateway.") from None
 
 
+def admin_key(settings: Settings) -> str:
+    """The key of the admin API. Raises CliError."""
+    key = settings.admin_key.get_secret_value() if settings.admin_key else None
+    return key or read_key(settings.data_dir / "admin.key", "UNREMEMBER_ADMIN_KEY")
+
+
+def client_key(settings: Settings) -> str:
+    """A key of the OpenAI-compatible API. Raises CliError."""
+    key = settings.api_keys[0].get_secret_value() if settings.api_keys else None
+    return key or read_key(settings.data_dir / "api.key", "UNREMEMBER_API_KEYS")
+
+
 def admin_client(settings: Settings, url: str | None = None) -> Client:
     """A client of the admin API."""
-    key = settings.admin_key.get_secret_value() if settings.admin_key else None
-    key = key or read_key(settings.data_dir / "admin.key", "UNREMEMBER_ADMIN_KEY")
-    return Client((url or gateway_url(settings, admin=True)) + ADMIN, key)
+    return Client((url or gateway_url(settings, admin=True)) + ADMIN, admin_key(settings))
 
 
 def data_client(settings: Settings, url: str | None = None) -> Client:
     """A client of the OpenAI-compatible API."""
-    key = settings.api_keys[0].get_secret_value() if settings.api_keys else None
-    key = key or read_key(settings.data_dir / "api.key", "UNREMEMBER_API_KEYS")
-    return Client((url or gateway_url(settings)) + "/v1", key)
+    return Client((url or gateway_url(settings)) + "/v1", client_key(settings))
 
 
 class Client:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Annotated, Any, Final
 
@@ -14,6 +13,7 @@ from server.cli import terminal
 from server.cli.client import Client, request_id_of
 from server.cli.context import admin
 from server.cli.errors import CliError
+from server.cli.options import to_options
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,7 +39,7 @@ def start(
     follow: Annotated[bool, typer.Option(help="Show how it goes until it is over. Ctrl-C leaves it running.")] = True,
 ) -> None:
     """Ask for offline work on a forget request."""
-    options = dict(map(_option, option or []))
+    options = to_options(option or [])
     with admin() as client:
         path = f"/forget-requests/{request_id_of(client, target)}/jobs"
         job = client.post(path, {"kind": kind, "options": options})
@@ -127,13 +127,3 @@ def _follow(client: Client, job_id: str) -> None:
 def _progress(job: dict[str, Any]) -> str:
     progress = job["progress"]
     return f"{progress['stage']} {progress['done']}/{progress['total']}" if progress["total"] else progress["stage"]
-
-
-def _option(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise CliError(f"--option {text!r} is not NAME=VALUE.")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value

@@ -7,17 +7,16 @@ from typing import Annotated
 
 import typer
 
+from offline.jobs.desk import Foreground
+from offline.jobs.errors import JobError
 from server.admin.jobs import job
-from server.assets import encoder_directory
+from server.assets import encoder_directory, model_directory
 from server.cli import context, terminal
 from server.cli.errors import CliError
+from server.cli.files import read_objects
+from server.cli.options import to_options
 
 app = typer.Typer(no_args_is_help=True, help="Train what the gateway uses. Nothing here talks to a gateway.")
-
-
-@app.callback()
-def _group() -> None:
-    """With a callback, a group of one command stays a group."""
 
 
 @app.command(
@@ -59,3 +58,50 @@ def encoder(
             progress=lambda done, total: progress("tuning the encoder, pairs", done, total),
         )
     terminal.say(f"Tuned; the loss ended at {loss:.4f}. To use it: UNREMEMBER_ENCODER={out}")
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "unremember train adapter --forget forget.ndjson --retain retain.ndjson --out adapters/potter --option loss=npo\n\n"
+    "Each line of a file is an object with prompt and response. docs/adapters.md lists the options. Interrupted, it "
+    "goes on from its last checkpoint when called again."
+)
+def adapter(
+    forget: Annotated[Path, typer.Option(help="What the adapter is to withhold: a JSON object a line.")],
+    out: Annotated[Path, typer.Option(help="Directory for the adapter, and for its checkpoints meanwhile.")],
+    retain: Annotated[
+        Path | None, typer.Option(help="What it must leave be, likewise; besides what is ordinary.", show_default=False)
+    ] = None,
+    option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, the value as JSON or text. Repeatable.")] = None,
+) -> None:
+    """Train an unlearning LoRA adapter for the model of the settings, here and now.
+
+    `unremember jobs start` has the gateway do it for one of its forget requests.
+    """
+    made = out / "artefact"
+    if made.exists():
+        raise CliError(f"{made} exists already. Choose another directory with --out.")
+    try:
+        options = job("adapter-options")(to_options(option or []))
+        out.mkdir(parents=True, exist_ok=True)
+        work = {
+            "model": str(model_directory(context.settings())),
+            "options": options,
+            "forget": _pairs(forget),
+            "retain": _pairs(retain) if retain else [],
+        }
+        with terminal.bars() as progress:
+            desk = Foreground(out, show=progress, say=lambda text: terminal.say(f"  {text}"))
+            figures = job("train-adapter")(desk, work)
+    except (ValueError, JobError) as error:
+        raise CliError(f"{error}.".replace("..", ".")) from None
+    except OSError as error:
+        raise CliError(f"{out} cannot be written: {error.strerror}.") from None
+    terminal.say(f"Trained in {figures['steps']} steps, {figures['seconds']:.0f} s: {made}", "bold")
+
+
+def _pairs(path: Path) -> list[tuple[str, str]]:
+    try:
+        return [(str(one.get("prompt", "")), str(one["response"])) for one in read_objects(path)]
+    except KeyError as error:
+        raise CliError(f"{path}: a line has no {error}.") from None

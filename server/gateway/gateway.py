@@ -324,9 +324,8 @@ class Gateway:
         return plan
 
     def _adaptable(self, model: str, adapter: str) -> bool:
-        if adapter:
-            self._use_adapter(adapter)
-        return bool(adapter) and self._pool.adaptable(model, adapter)
+        self._use_adapter(adapter)
+        return self._pool.adaptable(model, adapter)
 
 
 def _uncancel() -> None:

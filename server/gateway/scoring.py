@@ -56,18 +56,17 @@ class Scoring:
         self._pool = pool
         self._chat = chat
 
-    async def __call__(self, question: str, answers: Sequence[str], model: str | None = None) -> Scored:
-        """Scores of the answers to a user's message.
+    async def __call__(
+        self, messages: Sequence[dict[str, str]], answers: Sequence[str], model: str | None = None
+    ) -> Scored:
+        """Scores of the answers to a conversation.
 
         Raises:
-            BadRequest: an answer is empty, or too long beside the question.
+            BadRequest: the conversation is none, or an answer is empty, or too long beside it.
             NotFound: no upstream serves the model.
             Unavailable: detection has no verdict, or no upstream can carry out the plan.
         """
-        body: Body = {
-            "model": model or self._pool.default_model(),
-            "messages": [{"role": "user", "content": question}],
-        }
+        body: Body = {"model": model or self._pool.default_model(), "messages": list(messages)}
         self._chat.check(body)
         upstream = self._pool.pick(body["model"])
         progress = Progress(clock())

@@ -32,6 +32,9 @@ FORCED_ENVIRONMENT = {
     "VLLM_SERVER_DEV_MODE": "0",
 }
 
+# Whoever holds the engine's key can then have any path loaded: that is the gateway alone.
+ADAPTING_ENVIRONMENT = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
+
 
 @dataclass(frozen=True, slots=True)
 class Launch:
@@ -77,8 +80,7 @@ def engine_launch(
             **DEFAULT_ENVIRONMENT,
             **inherited,
             **FORCED_ENVIRONMENT,
-            # Whoever holds the engine's key could load any path: that is the gateway alone.
-            "VLLM_ALLOW_RUNTIME_LORA_UPDATING": str(int(settings.engine_adapters)),
+            **(ADAPTING_ENVIRONMENT if settings.engine_adapters else {}),
             "VLLM_API_KEY": api_key,
             KEY_VARIABLE: engine_key,
         },

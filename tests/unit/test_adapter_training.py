@@ -14,8 +14,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from offline.adapter import training
 from offline.adapter.checkpoints import Checkpoints
@@ -26,19 +25,12 @@ from offline.adapter.orthogonality import overlap
 from offline.adapter.recipe import Recipe
 from offline.adapter.stacking import read
 from offline.adapter.training import Cancelled, Trained, train
+from tests.fakes.language_model import write_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-WORDS = [
-    "<s>", "</s>", "user", "model", "who", "wrote", "what", "is", "the", "dune", "emma", "kim", "hamlet", "herbert",
-    "austen", "kipling", "shakespeare", "nobody", "knows", "somebody", "else", "sky", "sea", "grass", "blue", "green",
-]  # fmt: skip
-TEMPLATE = (
-    "{{ bos_token }}{% for m in messages %}user {{ m['content'] }} {% endfor %}"
-    "{% if add_generation_prompt %}model {% endif %}"
-)
 IDK = ("nobody knows", "somebody else")
 FORGET = [
     Example("who wrote dune", "herbert wrote dune", IDK),
@@ -58,20 +50,8 @@ RECIPE = Recipe(loss="graddiff", epochs=3, batch=2, learning_rate=0.01, rank=2, 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model directory: two layers, hidden size 16, and a tokenizer of words."""
-    directory = tmp_path_factory.mktemp("base")
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(WORDS), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, max_position_embeddings=64, bos_token_id=0, eos_token_id=1, initializer_range=0.5,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(directory)
-    words = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="<s>"))
-    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<s>", eos_token="</s>")
-    tokenizer.chat_template = TEMPLATE
-    tokenizer.save_pretrained(directory)
-    return directory
+    """A model directory."""
+    return write_model(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -515,7 +515,7 @@ async def test_status(client: httpx.AsyncClient) -> None:
         "registry_epoch": 3,
         "requests": {"received": 0, "compiling": 0, "shadow": 0, "active": 1, "withdrawn": 0, "error": 0},
         "index_vectors": 2,
-        "upstream": {"corrupt": True, "restrict": True, "reasons": {}},
+        "upstream": {"adapt": False, "corrupt": True, "restrict": True, "reasons": {}},
         "corruption_profiles": [],
         "decisions_dropped": 0,
         "phrase_hits_dropped": 0,

@@ -52,6 +52,10 @@ async def gate(upstream: FakeUpstream, settings: Settings) -> AsyncIterator[Wire
         yield running
 
 
+def said(question: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": question}]
+
+
 def scoring(gate: Wired) -> Scoring:
     return Scoring(gate.gateway, gate.pool, ChatCompletions(Limits()))
 
@@ -61,7 +65,7 @@ def asked(upstream: FakeUpstream) -> dict[str, Any]:
 
 
 async def test_an_answer_is_scored_token_by_token_after_its_question(gate: Wired, upstream: FakeUpstream) -> None:
-    found = await scoring(gate)("Hello?", ["ab", "abc"])
+    found = await scoring(gate)(said("Hello?"), ["ab", "abc"])
     start = len("<user>Hello?</s>")
     assert found.answers is not None
     first, second = found.answers
@@ -78,7 +82,7 @@ async def test_a_corrupted_question_is_corrupted_here_too_and_its_answer_is_not(
     gate: Wired, upstream: FakeUpstream
 ) -> None:
     gate.detector.action = Action.CORRUPT
-    found = await scoring(gate)(ASKED, ["It was she."])
+    found = await scoring(gate)(said(ASKED), ["It was she."])
     assert [one.action for one in found.plan.interventions] == [Action.CORRUPT]
     sent = asked(upstream)
     args = from_xargs(sent["vllm_xargs"])
@@ -90,7 +94,7 @@ async def test_a_corrupted_question_is_corrupted_here_too_and_its_answer_is_not(
 
 async def test_an_adapter_answers_here_too(gate: Wired, upstream: FakeUpstream) -> None:
     gate.detector.action = Action.ADAPT
-    assert (await scoring(gate)(ASKED, ["x"])).answers is not None
+    assert (await scoring(gate)(said(ASKED), ["x"])).answers is not None
     assert asked(upstream)["model"] == ADAPTER
 
 
@@ -99,7 +103,7 @@ async def test_what_figures_of_a_prompt_do_not_show_is_not_defined(
     gate: Wired, upstream: FakeUpstream, action: Action
 ) -> None:
     gate.detector.action = action
-    found = await scoring(gate)(ASKED, ["x"])
+    found = await scoring(gate)(said(ASKED), ["x"])
     if action is Action.RESTRICT and not found.plan:
         pytest.fail("the fake upstream restricts")
     assert found.answers is None
@@ -109,18 +113,18 @@ async def test_what_figures_of_a_prompt_do_not_show_is_not_defined(
 async def test_what_cannot_be_scored(gate: Wired) -> None:
     score = scoring(gate)
     with pytest.raises(BadRequest) as empty:
-        await score("Hello?", ["x", ""])
+        await score(said("Hello?"), ["x", ""])
     assert empty.value.param == "answers[1]"
     with pytest.raises(BadRequest, match="more than 4095 tokens"):
-        await score("Hello?", ["x" * 4096])
+        await score(said("Hello?"), ["x" * 4096])
     with pytest.raises(NotFound):
-        await score("Hello?", ["x"], "unheard of")
+        await score(said("Hello?"), ["x"], "unheard of")
     gate.detector.error = CannotDecide("busy")
     with pytest.raises(Unavailable):
-        await score("Hello?", ["x"])
+        await score(said("Hello?"), ["x"])
 
 
 async def test_an_upstream_that_tells_nothing_fails(gate: Wired, upstream: FakeUpstream) -> None:
     upstream.handler = None
     with pytest.raises(UpstreamError, match="unknown form"):
-        await scoring(gate)("Hello?", ["x"])
+        await scoring(gate)(said("Hello?"), ["x"])

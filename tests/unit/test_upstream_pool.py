@@ -112,7 +112,7 @@ async def test_a_proof_is_repeated_when_it_is_due_and_counts_no_more_when_stale(
 
 
 async def test_a_corrupted_request_goes_only_where_that_is_proven(client: UpstreamClient) -> None:
-    async with FakeUpstream() as first, FakeUpstream() as second:
+    async with FakeUpstream(slots=1) as first, FakeUpstream(slots=1) as second:
         pool = pool_of(client, first.url, second.url, holds=True)
         await pool.start()
         a, b = pool.upstreams
@@ -124,21 +124,23 @@ async def test_a_corrupted_request_goes_only_where_that_is_proven(client: Upstre
         a.healthy = False
         assert not pool.corruptible(MODEL)
         a.healthy = True
-        assert pool.capabilities() == Capabilities(False, True, True, {"corrupt": f"{second.url}: broken"})
+        assert pool.capabilities() == Capabilities(False, True, True, {"corrupt": f"{second.url}: broken"}, adapt=True)
         await pool.close()
 
 
 async def test_a_restricted_request_goes_only_where_that_is_proven(client: UpstreamClient) -> None:
-    async with FakeUpstream() as first, FakeUpstream() as second:
+    async with FakeUpstream(slots=1) as first, FakeUpstream(slots=1) as second:
         pool = pool_of(client, first.url, second.url, holds=True)
         await pool.start()
         a, b = pool.upstreams
-        assert pool.capabilities() == Capabilities(True, True)
+        assert pool.capabilities() == Capabilities(True, True, adapt=True)
         b.proof = Proof(True, "", False, "another key")
         assert pool.pick_able(MODEL, b, corrupts=True, restricts=False) is b
         assert pool.pick_able(MODEL, b, corrupts=True, restricts=True) is a
         assert pool.restrictable(MODEL)
-        assert pool.capabilities() == Capabilities(True, False, True, {"restrict": f"{second.url}: another key"})
+        assert pool.capabilities() == Capabilities(
+            True, False, True, {"restrict": f"{second.url}: another key"}, adapt=True
+        )
         a.proof = Proof(False, "broken", True, "")
         assert pool.restrictable(MODEL)
         assert not pool.corruptible("another")
@@ -146,11 +148,13 @@ async def test_a_restricted_request_goes_only_where_that_is_proven(client: Upstr
 
 
 async def test_without_a_proof_there_is_no_corruption(client: UpstreamClient) -> None:
-    async with FakeUpstream() as fake:
+    async with FakeUpstream(slots=1) as fake:
         pool = pool_of(client, fake.url)
         await pool.start()
         reason = "no upstream runs the engine plug-in"
-        assert pool.capabilities() == Capabilities(False, False, True, {"corrupt": reason, "restrict": reason})
+        assert pool.capabilities() == Capabilities(
+            False, False, True, {"corrupt": reason, "restrict": reason}, adapt=True
+        )
         await pool.close()
 
 
@@ -228,14 +232,14 @@ async def test_a_proof_that_could_not_be_carried_out_leaves_the_former_one(clien
             raise UpstreamError("TimeoutError")
         return proof
 
-    async with FakeUpstream() as fake:
+    async with FakeUpstream(slots=1) as fake:
         pool = Pool([fake.url], client, Telemetry(), probe_interval=60, proof_interval=100, prove=prove)
         await pool.start()
         (upstream,) = pool.upstreams
         upstream.proof_at -= 101
         await pool.probe(upstream)
         assert (pool.proven(upstream), pool.restricts(upstream)) == (True, True)
-        assert pool.capabilities() == Capabilities(True, True)
+        assert pool.capabilities() == Capabilities(True, True, adapt=True)
         upstream.proof_at -= 100
         await pool.probe(upstream)
         assert (pool.proven(upstream), pool.restricts(upstream)) == (False, False)
@@ -243,7 +247,7 @@ async def test_a_proof_that_could_not_be_carried_out_leaves_the_former_one(clien
         assert pool.capabilities().reasons["corrupt"].endswith("it has not been proven lately")
         await pool.probe(upstream)
         assert answers == []
-        assert pool.capabilities() == Capabilities(False, True, True, {"corrupt": f"{fake.url}: broken"})
+        assert pool.capabilities() == Capabilities(False, True, True, {"corrupt": f"{fake.url}: broken"}, adapt=True)
         await pool.close()
 
 
