@@ -164,8 +164,8 @@ class Settings(BaseSettings):
     adapter_slots: int = Field(
         4,
         ge=0,
-        description="Unlearning adapters that an upstream holds at most, those used last; on a processor, one fewer "
-        "than its `--max-loras`",
+        description="Unlearning adapters that an upstream holds at most, those used last: no more than its "
+        "`--max-loras`",
     )
     ray_address: str | None = Field(None, description="The Ray cluster; unset: one started on this machine")
     engine_port: int = Field(8081, ge=1, le=65535, description="Loopback port of the vLLM that `unremember up` starts")

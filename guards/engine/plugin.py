@@ -7,7 +7,8 @@ These places are wrapped, each by its class, before any instance exists:
 - ``InputProcessor.process_inputs`` refuses a corruption without a cache salt, which would share KV blocks
   between corrupted and clean prompts;
 - ``EngineArgs.create_engine_config`` refuses what cannot work and names our logits processor to the workers;
-- ``WorkerWrapperBase.load_model`` installs the hooks once a worker's model stands, adapters included;
+- ``WorkerWrapperBase.load_model`` installs the hooks once a worker's model stands, adapters included, and keeps those
+  from requests without one;
 - ``StructuredOutputManager.accept_tokens`` lets a restricted answer end where its grammar would have it go on.
 """
 
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from guards.engine import support
+from guards.engine.lora import spare_rows
 from guards.engine.wire import from_xargs
 
 _log = logging.getLogger("vllm.unremember")
@@ -147,6 +149,8 @@ def _installing(original: Any) -> Any:
         config = self.vllm_config
         if support.generates(config):
             support.check(config, plugin=fingerprint())
+        if config.lora_config is not None:
+            spare_rows()
         loaded = self.worker.load_model(*args, **kwargs) if original is None else original(self, *args, **kwargs)
         if support.generates(config):
             install(self.worker.model_runner)

@@ -91,12 +91,9 @@ def engine_launch(
 
 
 def _adapter_arguments(settings: Settings) -> tuple[str, ...]:
-    """One slot more than there are adapters.
-
-    On a processor, requests without an adapter are computed with the one in the last slot (vLLM 0.32): it stays empty.
-    """
+    """As many slots as there are adapters at once."""
     if not settings.engine_adapters:
         return ()
-    slots = str(settings.adapter_slots + 1)
+    slots = str(max(settings.adapter_slots, 1))
     rank = str(settings.engine_adapter_rank)
     return ("--enable-lora", "--max-loras", slots, "--max-cpu-loras", slots, "--max-lora-rank", rank)

@@ -35,8 +35,7 @@ class Adapters:
 
     Args:
         place: the directory of an adapter's files, the same for this process and the upstreams.
-        slots: how many an upstream holds at most. On a processor, one fewer than its ``--max-loras``: there, requests
-            without an adapter are computed with the one in the last slot if that is taken (vLLM 0.32).
+        slots: how many an upstream holds at most: no more than its ``--max-loras``.
     """
 
     def __init__(self, pool: Pool, place: Callable[[str], Path], *, slots: int, interval: float) -> None:

@@ -228,9 +228,11 @@ class Pool:
     def _lacking_adapters(self) -> str | None:
         if not self.healthy:
             return "no upstream is healthy"
-        lacking = [upstream.name for upstream in self.upstreams if upstream.healthy and not upstream.adapts]
-        if lacking:
-            return f"{lacking[0]}: it takes no adapters (UNREMEMBER_ENGINE_ADAPTERS, or its own --enable-lora)"
+        for upstream in self.upstreams:
+            if upstream.healthy and not upstream.adapts:
+                return f"{upstream.name}: it takes no adapters (UNREMEMBER_ENGINE_ADAPTERS, or its own --enable-lora)"
+            if self._prove and upstream.healthy and not (self.proven(upstream) or self.restricts(upstream)):
+                return f"{upstream.name}: without the plug-in a processor answers other requests with an adapter too"
         return None
 
     def _lacking(self, able: Callable[[Upstream], bool], reason: Callable[[Proof], str]) -> str | None:

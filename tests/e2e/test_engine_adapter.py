@@ -143,7 +143,7 @@ async def test_what_an_adapter_knows_is_restricted_and_its_free_neighbours_are_n
 async def test_requests_without_an_adapter_are_what_the_model_says_alone_beside_two_adapters(
     engine: httpx.AsyncClient, adapted: tuple[Wired, Adapters]
 ) -> None:
-    """On a processor, vLLM 0.32 computes them with the adapter in the last slot, which is kept empty here."""
+    """On a processor, vLLM 0.32 adds what is in the last slot to them, if the plug-in does not keep it from that."""
     _, adapters = adapted
     alone = [await ask(engine, MODEL, question) for question in questions()]
     for request_id, adapter in (("fr_1", KNOWS), ("fr_2", NEVER_SAW)):

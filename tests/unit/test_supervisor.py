@@ -41,12 +41,12 @@ def test_the_launch_keeps_the_gateways_secrets_to_itself(settings: Settings) -> 
     assert started.argv[started.argv.index("--additional-config") + 1] == '{"unremember": "abc"}'
 
 
-def test_an_engine_that_takes_adapters_has_a_slot_that_stays_empty(settings: Settings) -> None:
+def test_an_engine_that_takes_adapters_has_a_slot_for_each(settings: Settings) -> None:
     given = settings.model_copy(update={"engine_adapters": True, "adapter_slots": 3, "engine_adapter_rank": 16})
     started = engine_launch(given, Path("/m"), plugin="", api_key="", engine_key="", environment={})
     assert started.environment["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "1"
     at = started.argv.index("--enable-lora")
-    assert started.argv[at + 1 : at + 7] == ("--max-loras", "4", "--max-cpu-loras", "4", "--max-lora-rank", "16")
+    assert started.argv[at + 1 : at + 7] == ("--max-loras", "3", "--max-cpu-loras", "3", "--max-lora-rank", "16")
 
 
 def test_the_operators_engine_arguments_come_last(settings: Settings) -> None:
