@@ -65,7 +65,7 @@ async def asked(bench: Workbench, registry: Registry, **options: Any) -> Job:
 async def test_a_training_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(
     registry: Registry, tmp_path: Path
 ) -> None:
-    options = {"loss": "npo", "epochs": 150, "batch": 2, "learning_rate": 0.001, "ordinary": 4, "tolerance": None}
+    options = {"loss": "npo", "epochs": 60, "batch": 2, "learning_rate": 0.001, "ordinary": 4, "tolerance": None}
     async with working(registry, tmp_path) as bench:
         job = await asked(bench, registry, **options)
         training = tmp_path / "data" / "artefacts" / "jobs" / job.id / "training"

@@ -140,7 +140,7 @@ def test_the_hooks_are_installed_once_the_worker_has_loaded_its_model(monkeypatc
     monkeypatch.setattr(plugin.support, "check", lambda config, plugin: calls.append("check"))
     monkeypatch.setattr(plugin, "install", calls.append)
     wrapper = WorkerWrapperBase()
-    wrapper.vllm_config = SimpleNamespace(model_config=SimpleNamespace(runner_type="generate"))
+    wrapper.vllm_config = SimpleNamespace(model_config=SimpleNamespace(runner_type="generate"), lora_config=None)
     wrapper.worker = SimpleNamespace(model_runner="runner", load_model=lambda: calls.append("load"))
     wrapper.load_model()
     assert calls == ["check", "load", "runner"]

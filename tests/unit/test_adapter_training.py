@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.thorough
+
 IDK = ("nobody knows", "somebody else")
 FORGET = [
     Example("who wrote dune", "herbert wrote dune", IDK),

@@ -73,7 +73,7 @@ def place_in(directory: Path) -> Callable[[str, str], Path]:
 
 
 async def over(bench: Workbench, job: Job) -> Job:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         # Another thread ends it.
         while (found := await bench.jobs.get(job.id)).finished_at is None:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
