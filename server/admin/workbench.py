@@ -112,8 +112,9 @@ class Workbench:
 
     async def close(self) -> None:
         """Give back what is under way: it goes on from its checkpoint once somebody takes it up."""
-        await self._working.close()
         async with self._round:
+            # Not amid a look: what has just ended is to be put away.
+            await self._working.close()
             for bench in self._benches:
                 await asyncio.to_thread(_renew, bench, stop=True)
             with contextlib.suppress(TimeoutError):

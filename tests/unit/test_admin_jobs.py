@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from server.admin import job_routes
 from server.registry.decisions import DecisionLog
 from tests.unit.test_admin_forgetting import started
 from tests.unit.test_admin_routes import SECRET, application, connected, error, forget
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-async def client(registry: Registry, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+async def client(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[httpx.AsyncClient]:
+    monkeypatch.setattr(job_routes, "_FOLLOW_SECONDS", 0.02)
     log = DecisionLog(registry.engine, retention=10)
     async with (
         started(registry) as replica,
