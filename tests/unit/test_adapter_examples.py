@@ -15,6 +15,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from offline.adapter.examples import Batch, Encoded, collate, encode
 from offline.adapter.forward import answers, log_probs, nll
 
+pytestmark = pytest.mark.thorough
+
 BOS, EOS, USER, MODEL, A, B, C, D = range(8)
 WORDS = ["<s>", "</s>", "user:", "model:", "a", "b", "c", "d"]
 TEMPLATE = (

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from offline.adapter.examples import Encoded
 from offline.adapter.lessons import Lesson, Lessons, Scored, Subject, held_out, lay_out
+
+pytestmark = pytest.mark.thorough
 
 
 def pair(number: int) -> Encoded:

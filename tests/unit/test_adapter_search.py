@@ -14,6 +14,8 @@ from offline.adapter.losses.ngdiff import NgDiff
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.thorough
+
 
 def searched(retain: Callable[[torch.Tensor], torch.Tensor], *, step: int, every: int = 1) -> tuple[float, float]:
     """Where a step from 0 to 1 ends, and the learning rate after it, when it was 0.5."""

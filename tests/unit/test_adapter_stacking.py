@@ -18,6 +18,8 @@ from offline.adapter.stacking import Adapter, read, stacked, write
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.thorough
+
 PROJECTIONS = ["q_proj", "down_proj"]
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6]])
 

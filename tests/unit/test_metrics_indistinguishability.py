@@ -14,6 +14,8 @@ from offline.metrics.indistinguishability import Indistinguishability, indisting
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+pytestmark = pytest.mark.thorough
+
 SUBJECTS, ANSWERS = 20, 4
 NAMES = [f"subject {number}" for number in range(2 * SUBJECTS) for _ in range(ANSWERS)]
 FORGOTTEN = [number < SUBJECTS for number in range(2 * SUBJECTS) for _ in range(ANSWERS)]

@@ -15,6 +15,8 @@ from offline.evaluation.intervals import Share
 from offline.metrics.readability import gibberish, gibberish_rate, known_share, repetition
 from offline.metrics.refusal import OPENING_WORDS, refusal, refusal_rate
 
+pytestmark = pytest.mark.thorough
+
 LANGUAGE = [
     "The author's full name is Hsiao Yun-Hwa.",
     "She was born in Kuwait City on the 8th of September, 1956, and has written eleven novels since.",
