@@ -39,5 +39,5 @@ def sparing(shrink: Callable[..., None]) -> Callable[..., None]:
         shrink(inputs, weights, output, indices, *more, **named)
         output.masked_fill_((indices < 0).unsqueeze(1), 0.0)
 
-    bgmv_shrink._unremember = True  # type: ignore[attr-defined]
+    bgmv_shrink._unremember = True  # type: ignore[attr-defined]  # a mark: it is wrapped once
     return bgmv_shrink

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Self
 
 from pydantic import Field
@@ -11,7 +11,7 @@ from guards.scope import Action, Policy, Source
 from server.admin import samples
 from server.admin.bodies import Body, PolicyBody
 from server.admin.identifiers import ARTEFACT_ID
-from server.admin.replies import Reply
+from server.admin.replies import Reply, moment
 from server.registry.artefacts import Artefact
 from server.registry.jobs import Event, Job, JobPage, JobState
 
@@ -99,9 +99,9 @@ class JobReply(Reply):
             error=job.error,
             figures=None if job.figures is None else dict(job.figures),
             artefact=job.artefact_id,
-            created_at=_time(job.created_at),
-            started_at=None if job.started_at is None else _time(job.started_at),
-            finished_at=None if job.finished_at is None else _time(job.finished_at),
+            created_at=moment(job.created_at),
+            started_at=None if job.started_at is None else moment(job.started_at),
+            finished_at=None if job.finished_at is None else moment(job.finished_at),
         )
 
 
@@ -131,7 +131,7 @@ class EventReply(Reply):
     @classmethod
     def of(cls, event: Event) -> Self:
         """From the registry's record."""
-        return cls(number=event.number, at=_time(event.at), text=event.text)
+        return cls(number=event.number, at=moment(event.at), text=event.text)
 
 
 class EventsReply(Reply):
@@ -170,7 +170,7 @@ class ArtefactReply(Reply):
             seed=artefact.seed,
             code=artefact.code,
             figures=dict(artefact.figures),
-            created_at=_time(artefact.created_at),
+            created_at=moment(artefact.created_at),
         )
 
 
@@ -185,7 +185,3 @@ class ArtefactsReply(Reply):
 def _adapting(standing: Policy) -> Policy:
     kept = [action for action in standing.high if action not in (Action.ADAPT, Action.CORRUPT, Action.DECLINE)]
     return replace(standing, high=(Action.ADAPT, *kept))
-
-
-def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

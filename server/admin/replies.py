@@ -94,8 +94,8 @@ class Summary(Reply):
             version=record.latest_version,
             live_version=record.live_version,
             error=record.error,
-            created_at=_time(record.created_at),
-            updated_at=_time(record.updated_at),
+            created_at=moment(record.created_at),
+            updated_at=moment(record.updated_at),
         )
 
 
@@ -246,7 +246,7 @@ class DetailReply(Summary):
             phrases_given=source.phrases is not None,
             quotations=0 if scope is None or scope.shingles is None else len(scope.shingles),
             versions=[
-                VersionReply(version=number, created_at=_time(at), live=number == record.live_version)
+                VersionReply(version=number, created_at=moment(at), live=number == record.live_version)
                 for number, at in times
             ],
             warnings=list(scope.warnings) if scope else [],
@@ -354,5 +354,6 @@ def _expected(in_scope: bool) -> str:
     return "forgotten" if in_scope else "untouched"
 
 
-def _time(seconds: float) -> datetime:
+def moment(seconds: float) -> datetime:
+    """Unix seconds as the API shows them."""
     return datetime.fromtimestamp(seconds, UTC)
