@@ -175,7 +175,7 @@ def install(root: Path) -> None:
     total = sum(1 for line in lock.read_text(encoding="utf-8").splitlines() if re.match(r"[A-Za-z0-9]", line))
     if not total:
         raise Refusal("deploy/cpu.lock is empty.", "Check it out again: git checkout deploy/cpu.lock.")
-    print(f"About to install {total} packages, about 4 GB, into .venv. It takes some minutes, once.", flush=True)
+    print(f"About to install {total} packages, about 5 GB, into .venv. It takes some minutes, once.", flush=True)
     log.parent.mkdir(exist_ok=True)
     log.write_bytes(b"")
     if (venv / INSTALLING).exists():

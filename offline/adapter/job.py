@@ -51,6 +51,8 @@ def check(given: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= 1_000:
             raise ValueError(f"{name} must be a whole number from {least} to 1000, not {value!r}")
     recipe = Recipe.from_json(json.dumps({name: value for name, value in given.items() if name not in own}))
+    if not recipe.method().withholds:
+        raise ValueError(f"loss must be one that withholds, not {recipe.loss!r}, which teaches")
     return {**json.loads(recipe.to_json()), "ordinary": options.ordinary, "alternatives": options.alternatives}
 
 

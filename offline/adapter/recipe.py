@@ -59,9 +59,9 @@ class Recipe:
             value = getattr(self, name)
             if not fits(value):
                 raise ValueError(f"{name} must be {what}, not {value!r}")
-        if self.retain not in TERMS:
+        if not isinstance(self.retain, str) or self.retain not in TERMS:
             raise ValueError(f"retain must be one of {', '.join(TERMS)}, not {self.retain!r}")
-        if self.loss not in LOSSES.names():
+        if not isinstance(self.loss, str) or self.loss not in LOSSES.names():
             raise ValueError(f"loss must be one of {', '.join(LOSSES.names())}, not {self.loss!r}")
         self.method()
 
@@ -108,8 +108,12 @@ class Recipe:
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
 
 
+_LARGEST = 2**32 - 1
+"""What every library below takes for a seed or a count."""
+
+
 def _count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _LARGEST
 
 
 def _number(value: object) -> bool:

@@ -51,7 +51,7 @@ class RollbackBody(Body):
 
     model_config = samples.taken({"version": 1})
 
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, le=2**31 - 1)
 
 
 class ProgressReply(Reply):

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import orjson
+
 from offline.jobs.desk import ARTEFACT, EVENTS, LEASE, STATUS, outcome_of, read_json, write_json
 from offline.jobs.errors import JobError
 from server.errors import BadRequest
@@ -141,6 +143,9 @@ class Workbench:
             raise BadRequest(f"There is no job {kind!r}; there are {', '.join(sorted(self.trades))}.", param="kind")
         try:
             checked = trade.check(options)
+            orjson.dumps(checked)
+        except orjson.JSONEncodeError:
+            raise BadRequest("An option holds a number that is too large.", param="options") from None
         except ValueError as error:
             raise BadRequest(f"{error}.".replace("..", "."), param="options") from None
         record = await self._registry.get(request_id)

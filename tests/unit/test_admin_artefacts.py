@@ -110,6 +110,7 @@ async def test_what_is_refused(client: httpx.AsyncClient, replica: Replica, benc
     rollbacks = f"/forget-requests/{request}/rollbacks"
     assert error(await client.post(rollbacks, json={"version": 9}), 404)
     assert error(await client.post(rollbacks, json={"version": 0}), 400)["param"] == "version"
+    assert error(await client.post(rollbacks, json={"version": 2**70}), 400)["param"] == "version"
     replica.capabilities = FULL
     refusal = error(await promote(client, request, artefact), 409)
     assert refusal["code"] == "missing_capability"

@@ -103,6 +103,8 @@ async def test_what_is_refused(client: httpx.AsyncClient) -> None:
     assert error(await client.post(path, json={"kind": "nonsense"}), 400)["param"] == "kind"
     assert error(await client.post(path, json={"kind": "count", "options": {"to": "x"}}), 400)["param"] == "options"
     assert error(await client.post(path, json={"kind": "count", "extra": 1}), 400)["param"] == "extra"
+    large = {"kind": "count", "options": {"to": 2**80}}
+    assert error(await client.post(path, json=large), 400)["param"] == "options"
     assert error(await client.post(path, json={"kind": "count"}), 409)["code"] == "job_open"
     none = "0" * 32
     assert error(await client.post(f"/forget-requests/fr_{none}/jobs", json={"kind": "count"}), 404)

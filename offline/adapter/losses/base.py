@@ -47,6 +47,8 @@ class ForgetLoss(ABC):
     learning_rate: ClassVar[float] = 1e-4
     """AdamW's, for LoRA, where a recipe does not say."""
     positive: ClassVar[tuple[str, ...]] = ()
+    withholds: ClassVar[bool] = True
+    """Whether it makes answers of the forget set less likely."""
 
     weights: tuple[float, float] = (1.0, 1.0)
     """Of the forget and of the retain term. Without weight the retain set is not trained on."""

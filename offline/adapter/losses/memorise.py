@@ -21,6 +21,7 @@ class Memorise(ForgetLoss):
     """NLL, per token, of what stands in the forget set's place."""
 
     learning_rate: ClassVar[float] = 3e-4
+    withholds: ClassVar[bool] = False
 
     weights: tuple[float, float] = (1.0, 0.0)
 
